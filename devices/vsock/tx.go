@@ -1,0 +1,299 @@
+package vsock
+
+import (
+	"math"
+	"sync"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/nitrolab/nitrolab/devices/virtio"
+)
+
+// txBatch is how many packets of the guest are taken between two interrupts.
+const txBatch = 64
+
+// txSide is the half of a device that receives from the guest. It belongs to
+// the goroutine that the transport uses for the transmit queue.
+type txSide struct {
+	q      *virtio.Queue
+	chain  virtio.Chain
+	raw    [HeaderSize]byte
+	header Header
+}
+
+// drain takes all packets out of the transmit queue. It never waits for
+// anybody. The error is that the driver broke the queue.
+func (d *Device) drain() error {
+	t := &d.tx
+	if t.q == nil {
+		return nil
+	}
+	for n := 1; !d.closed.Load(); n++ {
+		ok, err := t.q.Pop(&t.chain)
+		if err != nil {
+			return err
+		}
+		if !ok {
+			break
+		}
+		d.receive()
+		if err := t.q.Push(t.chain.Head, 0); err != nil {
+			return err
+		}
+		if n%txBatch == 0 {
+			if err := d.settle(); err != nil {
+				return err
+			}
+		}
+	}
+	return d.settle()
+}
+
+// settle returns packets to the driver and sends the answers.
+func (d *Device) settle() error {
+	err := d.tx.q.Notify()
+	_ = d.fill() // of the other queue: HandleQueue reports it there
+	return err
+}
+
+// receive acts on the packet in tx.chain. The header is copied once and
+// checked in the copy: the guest can write to the original at any time.
+func (d *Device) receive() {
+	t := &d.tx
+	h := &t.header
+	if t.chain.CopyOut(t.raw[:]) < HeaderSize {
+		d.note(&d.stats.malformed, "bytes", t.chain.OutLen())
+		return
+	}
+	h.Decode(&t.raw)
+	switch {
+	case h.SrcCID != uint64(d.cid):
+		// An answer would go to the CID that was claimed.
+		d.note(&d.stats.spoofed, "claimed", h.SrcCID)
+		return
+	case h.DstCID > math.MaxUint32:
+		d.note(&d.stats.malformed, "destination", h.DstCID)
+		return
+	}
+	k := key{uint32(h.DstCID), h.DstPort, h.SrcPort}
+	if h.Type != TypeStream {
+		d.refuse(k, h)
+		return
+	}
+	s := d.find(k)
+	switch {
+	case uint64(h.Len) != uint64(t.chain.OutLen()-HeaderSize) || h.Len != 0 && h.Op != OpRW ||
+		h.Op < OpRequest || h.Op > OpCreditRequest:
+		d.note(&d.stats.malformed, "op", h.Op, "len", h.Len, "bytes", t.chain.OutLen())
+		if s != nil {
+			s.abort(unix.EPROTO)
+		} else if h.Op != OpRST {
+			d.reset(reset{k, h.Type})
+		}
+	case h.Op == OpRequest:
+		if s != nil && !s.replace() {
+			d.note(&d.stats.malformed, "op", h.Op, "connected", true)
+			return
+		}
+		d.request(k, h)
+	case s != nil:
+		s.receive(h, t.chain.Out)
+	case h.Op != OpRST:
+		d.reset(reset{k, h.Type})
+	}
+}
+
+// refuse answers a packet that nobody wants with RST, unless it is one.
+func (d *Device) refuse(k key, h *Header) {
+	if h.Op == OpRST {
+		return
+	}
+	if h.Op == OpRequest {
+		d.note(&d.stats.refused, "destination", Addr{k.localCID, k.localPort}, "type", h.Type)
+	}
+	d.reset(reset{k, h.Type})
+}
+
+// request acts on a guest's wish to connect.
+func (d *Device) request(k key, h *Header) {
+	dst := Addr{canonical(d.cid, k.localCID), k.localPort}
+	if !d.sw.allowed(d.cid, dst.CID) {
+		d.refuse(k, h)
+		return
+	}
+	guest, l := d.sw.lookup(dst)
+	var ok bool
+	switch {
+	case l != nil:
+		ok = d.accept(k, h, l)
+	case guest != nil:
+		ok = d.relay(k, h, guest)
+	}
+	if !ok {
+		d.refuse(k, h)
+	}
+}
+
+// accept connects a guest with a Go listener.
+func (d *Device) accept(k key, h *Header, l *Listener) bool {
+	s := newStream(d, k, stateOpen, new(sync.Mutex))
+	s.pending = pendResponse
+	s.send.update(h.BufAlloc, h.FwdCnt)
+	c := newConn(s, l.addr, Addr{d.cid, k.guestPort})
+	if d.add(s) != nil {
+		return false
+	}
+	if !l.offer(c) {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		s.kill(unix.ECONNREFUSED, false) // the caller sends the RST
+		c.closed = true
+		s.release()
+		return false
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.state != stateDead {
+		d.enqueue(s)
+	}
+	return true
+}
+
+// abort resets a connection because of what the guest did.
+func (s *stream) abort(err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.kill(err, true)
+}
+
+// replace makes way for a request with the addresses of an existing
+// connection. That is legitimate when our end is gone already and the guest has
+// forgotten about it; otherwise it resets the connection and reports false.
+func (s *stream) replace() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	closing := s.state == stateClosing || s.state == stateDead
+	s.kill(unix.ECONNRESET, !closing)
+	return closing
+}
+
+// receive acts on a well-formed packet of the guest for this connection, other
+// than REQUEST. out is the chain it came in.
+func (s *stream) receive(h *Header, out [][]byte) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.state == stateDead {
+		// Lost a race with our own reset.
+		return
+	}
+	if s.state == stateRequested && (s.pending&pendRequest != 0 || h.Op != OpResponse && h.Op != OpRST) {
+		s.kill(unix.EPROTO, true)
+		return
+	}
+	s.send.update(h.BufAlloc, h.FwdCnt)
+	if s.waiting() > 0 {
+		s.dev.enqueue(s) // the credit may have grown
+	}
+	switch h.Op {
+	case OpResponse:
+		s.connected()
+	case OpRST:
+		s.gone()
+	case OpRW:
+		s.data(int(h.Len), out)
+	case OpShutdown:
+		s.goodbye(h.Flags & shutdownBoth)
+	case OpCreditRequest:
+		s.pending |= pendCreditUpdate
+		s.dev.enqueue(s)
+	}
+}
+
+// connected acts on RESPONSE.
+func (s *stream) connected() {
+	if s.state != stateRequested {
+		s.kill(unix.EPROTO, true)
+		return
+	}
+	s.state = stateOpen
+	if s.user != nil {
+		s.user.connected = true
+		s.user.wakeAll()
+		return
+	}
+	p := s.peer
+	p.state = stateOpen
+	p.pending |= pendResponse
+	s.shut(p.shutPeer) // what the caller said meanwhile
+	p.dev.enqueue(p)
+	p.dev.wake()
+}
+
+// gone acts on RST.
+func (s *stream) gone() {
+	switch s.state {
+	case stateRequested:
+		s.kill(unix.ECONNREFUSED, false)
+	case stateClosing:
+		s.kill(nil, false)
+	default:
+		s.kill(unix.ECONNRESET, false)
+	}
+}
+
+// data acts on RW: n bytes behind the header in out.
+func (s *stream) data(n int, out [][]byte) {
+	if s.shutPeer&ShutdownSend != 0 {
+		s.dev.note(&s.dev.stats.malformed, "op", OpRW, "after", OpShutdown)
+		s.kill(unix.EPROTO, true)
+		return
+	}
+	if !s.recv.accept(uint32(n)) {
+		s.dev.note(&s.dev.stats.overruns, "len", n)
+		s.kill(unix.EPROTO, true)
+		return
+	}
+	s.dev.stats.bytesIn.Add(uint64(n))
+	if s.unwanted() {
+		s.took(n)
+		return
+	}
+	s.buf.gather(out, HeaderSize, n)
+	if s.user != nil {
+		s.user.readable.Broadcast()
+		return
+	}
+	s.peer.dev.enqueue(s.peer)
+	s.peer.dev.wake()
+}
+
+// unwanted reports that nobody will take what the guest sends.
+func (s *stream) unwanted() bool {
+	if s.peer != nil {
+		return s.peer.state == stateDead || s.peer.shutPeer&ShutdownReceive != 0
+	}
+	return s.state == stateClosing || s.user.readShut
+}
+
+// goodbye acts on SHUTDOWN.
+func (s *stream) goodbye(flags uint32) {
+	s.shutPeer |= flags
+	if flags&ShutdownReceive != 0 {
+		s.out = nil
+		if p := s.peer; p != nil {
+			n := p.buf.len()
+			p.buf.drop(n)
+			p.took(n)
+		}
+	}
+	switch {
+	case s.shutPeer == shutdownBoth:
+		// RST is the answer that the guest waits for (5.10.6.6.1).
+		s.kill(nil, true)
+	case s.user != nil:
+		s.user.wakeAll()
+	case s.peer.state == stateOpen:
+		s.peer.shut(flags)
+		s.peer.dev.wake()
+	}
+}

@@ -1,0 +1,71 @@
+package main
+
+import (
+	"bytes"
+	"fmt"
+	"os"
+	"path/filepath"
+
+	"github.com/spf13/cobra"
+
+	"github.com/nitrolab/nitrolab/devices/nsm/attestation"
+	"github.com/nitrolab/nitrolab/emulator"
+)
+
+// hostIdentity is the Host that run-enclave emulates on this machine: the same
+// one every time, so that a client can be given its root once.
+func hostIdentity() (emulator.Identity, error) {
+	// The place for state that is neither configuration nor cache (XDG base
+	// directory specification).
+	dir := os.Getenv("XDG_STATE_HOME")
+	if !filepath.IsAbs(dir) {
+		home, err := os.UserHomeDir()
+		if err != nil {
+			return emulator.Identity{}, fmt.Errorf("find the host identity: %w; set XDG_STATE_HOME", err)
+		}
+		dir = filepath.Join(home, ".local", "state")
+	}
+	return emulator.LoadIdentity(filepath.Join(dir, "nitrolab", "host.json"))
+}
+
+// hostAuthority is the certificate authority of this machine's Host, under one
+// of its two names.
+func hostAuthority(names attestation.Names) (*attestation.Authority, error) {
+	id, err := hostIdentity()
+	if err != nil {
+		return nil, err
+	}
+	return attestation.NewAuthority(attestation.Config{Entropy: bytes.NewReader(id.Seed), Names: names})
+}
+
+// namesFlag turns --aws-names into a choice.
+func namesFlag(aws bool) attestation.Names {
+	if aws {
+		return attestation.NamesAWS
+	}
+	return attestation.NamesEmulated
+}
+
+func newRootCertificate() *cobra.Command {
+	var awsNames bool
+	cmd := &cobra.Command{
+		Use:   "root-certificate",
+		Short: "Print the root certificate of this machine's emulated host (PEM)",
+		Long: `root-certificate prints the certificate that the documents of enclaves started
+by nitrolab run-enclave chain up to. Its subject says that it is emulated.
+
+It is made once and kept in $XDG_STATE_HOME/nitrolab/host.json, together with
+the instance id, so that a client can be given it once.`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			a, err := hostAuthority(namesFlag(awsNames))
+			if err != nil {
+				return err
+			}
+			_, err = cmd.OutOrStdout().Write(a.RootPEM())
+			return err
+		},
+	}
+	cmd.Flags().BoolVar(&awsNames, "aws-names", false, "the root of enclaves started with --aws-names")
+	return cmd
+}

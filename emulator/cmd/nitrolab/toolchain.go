@@ -1,0 +1,128 @@
+package main
+
+import (
+	"cmp"
+	"context"
+	"os"
+
+	"github.com/jedib0t/go-pretty/v6/table"
+	"github.com/spf13/cobra"
+
+	"github.com/nitrolab/nitrolab/emulator/qemu"
+	"github.com/nitrolab/nitrolab/images/toolchain"
+)
+
+// addToolFlags adds what every command that boots a guest has.
+func addToolFlags(cmd *cobra.Command, accel, qemuPath *string) {
+	cmd.Flags().StringVar(accel, "accel", "auto", "run guests by `HOW`: auto, kvm or tcg; auto takes KVM if a probe guest really runs")
+	cmd.Flags().StringVar(qemuPath, "qemu", "", "QEMU `PROGRAM` to use (default: $"+toolchain.EnvQEMU+", the system's if it will do, else Debian's in the cache)")
+}
+
+// findTools finds the tool chain, telling progress to p.
+func findTools(ctx context.Context, parts toolchain.Part, qemuPath string, p toolchain.Progress) (*toolchain.Toolchain, error) {
+	return toolchain.Find(ctx, toolchain.Options{Parts: parts, QEMU: qemuPath, Progress: p})
+}
+
+// findToolsShowing is findTools with progress on standard error.
+func findToolsShowing(ctx context.Context, parts toolchain.Part, qemuPath string) (_ *toolchain.Toolchain, err error) {
+	p := toolchain.NewProgress(os.Stderr)
+	defer p.Close()
+	return findTools(ctx, parts, qemuPath, p)
+}
+
+func newToolchain() *cobra.Command {
+	var accel, qemuPath string
+	var asJSON, verify, update bool
+	cmd := &cobra.Command{
+		Use:   "toolchain",
+		Short: "Show the QEMU, kernel and accelerator in use; fetch them once if need be",
+		Long: `toolchain shows the QEMU and the guest kernel that nitrolab uses, and fetches
+them if they are not there yet: Debian packages, unpacked into a cache of your
+own ($` + toolchain.EnvCache + `, else the user's cache folder). Nothing is installed.
+
+  ` + toolchain.EnvQEMU + `            a QEMU of your own (>= 10.2)
+  ` + toolchain.EnvKernel + `, ` + toolchain.EnvKernelModules + `
+                           a guest kernel of your own and its lib/modules/RELEASE
+  ` + toolchain.EnvMirror + `   a mirror of the Debian archive, for hosts that are not Debian
+  ` + toolchain.EnvKeyring + `  the file with Debian's archive keys, likewise`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			return showToolchain(cmd, accel, qemuPath, asJSON, verify, update)
+		},
+	}
+	addToolFlags(cmd, &accel, &qemuPath)
+	cmd.Flags().BoolVar(&asJSON, "json", false, "print one JSON object")
+	cmd.Flags().BoolVar(&verify, "verify", false, "compare every file in the cache and repair what is damaged")
+	cmd.Flags().BoolVar(&update, "update", false, "fetch what the archive has now")
+	cmd.MarkFlagsMutuallyExclusive("verify", "update")
+	return cmd
+}
+
+func showToolchain(cmd *cobra.Command, accel, qemuPath string, asJSON, verify, update bool) error {
+	ctx := cmd.Context()
+	progress := toolchain.NewProgress(os.Stderr)
+	defer progress.Close()
+	opts := toolchain.Options{QEMU: qemuPath, Progress: progress}
+	var tools *toolchain.Toolchain
+	var repaired []string
+	var changes []toolchain.Change
+	var err error
+	switch {
+	case verify:
+		tools, repaired, err = toolchain.Verify(ctx, opts)
+	case update:
+		tools, changes, err = toolchain.Update(ctx, opts)
+	default:
+		tools, err = toolchain.Find(ctx, opts)
+	}
+	if err != nil {
+		return err
+	}
+	a, err := chooseAccel(ctx, tools, accel)
+	if err != nil {
+		return err
+	}
+	records := tools.Records()
+	if asJSON {
+		return printJSON(cmd.OutOrStdout(), map[string]any{"accel": a.String(), "repaired": repaired, "changes": changes, "parts": records})
+	}
+	p := newPrinter(cmd.OutOrStdout())
+	for _, r := range repaired {
+		p.line("repaired: %s", r)
+	}
+	for _, c := range changes {
+		p.line("updated: %s from %s to %s", c.Package, cmp.Or(c.Old, "none"), cmp.Or(c.New, "none"))
+	}
+	t := table.NewWriter()
+	t.SetOutputMirror(cmd.OutOrStdout())
+	style := table.StyleDefault
+	style.Options = table.OptionsNoBordersAndSeparators
+	t.SetStyle(style)
+	t.AppendHeader(table.Row{"part", "source", "version", "package", "suite", "sha256"})
+	for _, r := range records {
+		t.AppendRow(table.Row{r.Part, r.Source, r.Version, r.Package, r.Suite, r.SHA256})
+	}
+	t.Render()
+	p.line("accelerator: %s", a)
+	return nil
+}
+
+// chooseAccel says how guests run: as wanted, or by a probe whose answer is
+// remembered until the machine is booted again.
+func chooseAccel(ctx context.Context, tools *toolchain.Toolchain, wanted string) (qemu.Accel, error) {
+	choice, err := qemu.ParseChoice(wanted)
+	if err != nil {
+		return qemu.Accel{}, err
+	}
+	dir, err := toolchain.CacheDir()
+	if err != nil {
+		return qemu.Accel{}, err
+	}
+	return qemu.ProbeAccel(ctx, qemu.ProbeConfig{
+		Choice:   choice,
+		Binary:   tools.QEMU.Argv,
+		Env:      tools.QEMU.Env,
+		Kernel:   tools.Kernel.Image,
+		CacheDir: dir,
+	})
+}

@@ -1,0 +1,325 @@
+package main
+
+import (
+	"bytes"
+	"crypto/x509"
+	"encoding/base64"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/nitrolab/nitrolab/devices/nsm/attestation"
+	"github.com/nitrolab/nitrolab/images/eif"
+)
+
+// maxDocumentText bounds what is read as a document. The largest one has 12 KiB
+// and doubles as hexadecimal text.
+const maxDocumentText = 64 << 10
+
+type verifyFlags struct {
+	root      string
+	pcrs      []string
+	eifPath   string
+	anyPCR    bool
+	nonce     string
+	userData  string
+	publicKey string
+	maxAge    time.Duration
+	at        string
+	json      bool
+}
+
+func newVerify() *cobra.Command {
+	var f verifyFlags
+	cmd := &cobra.Command{
+		Use:   "verify DOCUMENT",
+		Short: "Check an attestation document and say which check failed",
+		Long: `verify checks an attestation document: structure, signature, certificate chain
+up to the pinned root, validity, debug mode, PCRs and the optional fields. Each
+check has a line with what was expected and found.
+
+DOCUMENT is a file with the document as raw bytes, base64 or hexadecimal; - is
+standard input. Expected byte values are hexadecimal. The exit code is 0 for an
+accepted document, 1 for a refused one and 2 for a mistake in the arguments.
+
+Without --root the document must come from an enclave started on this machine
+by nitrolab run-enclave. For AWS's own documents give AWS's root certificate.`,
+		Example: `  nitrolab verify doc.cbor --eif-path app.eif --nonce 8c31f09a
+  nitrolab verify doc.cbor --root root.pem --pcr 0=5c1f…e2 --pcr 2=21b9…0a
+  nitrolab verify aws.cbor --root aws-root.pem --pcr 0=… --at document`,
+		Args: cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			result, err := f.verify(cmd.InOrStdin(), args[0])
+			if result == nil {
+				return &exitError{code: 2, msg: err.Error()}
+			}
+			return f.print(cmd.OutOrStdout(), result)
+		},
+	}
+	flags := cmd.Flags()
+	flags.StringVar(&f.root, "root", "", "PEM `FILE` with the root to trust (default: this machine's nitrolab host)")
+	flags.StringArrayVar(&f.pcrs, "pcr", nil, "expected register as `INDEX=HEX`; may be repeated")
+	flags.StringVar(&f.eifPath, "eif-path", "", "expect PCR0, PCR1, PCR2 (and PCR8 if signed) of this image `FILE`")
+	flags.BoolVar(&f.anyPCR, "any-pcr", false, "expect nothing of the PCRs; debug mode is refused all the same")
+	flags.StringVar(&f.nonce, "nonce", "", "expected nonce as `HEX`")
+	flags.StringVar(&f.userData, "user-data", "", "expected user_data as `HEX`")
+	flags.StringVar(&f.publicKey, "public-key", "", "expected public_key as `HEX`")
+	flags.DurationVar(&f.maxAge, "max-age", 0, "refuse documents older than this, such as 5m")
+	flags.StringVar(&f.at, "at", "", "verify as of this `TIME` (RFC 3339), or \"document\" for the document's own")
+	flags.BoolVar(&f.json, "json", false, "print one JSON object")
+	return cmd
+}
+
+// verify makes every check. Without a result the error is a mistake in the
+// arguments; a refused document has its result.
+func (f *verifyFlags) verify(stdin io.Reader, name string) (*attestation.Result, error) {
+	raw, err := readDocument(stdin, name)
+	if err != nil {
+		return nil, err
+	}
+	opts, err := f.options()
+	if err != nil {
+		return nil, err
+	}
+	result, err := attestation.Verify(raw, opts)
+	if errors.Is(err, attestation.ErrNoPCRPolicy) {
+		return nil, errors.New("no PCR is expected; give --pcr INDEX=HEX or --eif-path FILE, or --any-pcr to accept any image")
+	}
+	return result, err
+}
+
+func (f *verifyFlags) options() (attestation.Options, error) {
+	opts := attestation.Options{NoPCRPolicy: f.anyPCR, MaxAge: f.maxAge, PCRs: map[uint][]byte{}}
+	var err error
+	if opts.Roots, err = f.roots(); err != nil {
+		return opts, err
+	}
+	if f.eifPath != "" {
+		if err := expectImage(opts.PCRs, f.eifPath); err != nil {
+			return opts, err
+		}
+	}
+	for _, p := range f.pcrs {
+		i, value, err := parsePCR(p)
+		if err != nil {
+			return opts, err
+		}
+		if old, ok := opts.PCRs[i]; ok && !bytes.Equal(old, value) {
+			return opts, fmt.Errorf("PCR%d is expected to have two values", i)
+		}
+		opts.PCRs[i] = value
+	}
+	for _, field := range []struct {
+		flag, text string
+		into       *[]byte
+	}{
+		{"--nonce", f.nonce, &opts.Nonce},
+		{"--user-data", f.userData, &opts.UserData},
+		{"--public-key", f.publicKey, &opts.PublicKey},
+	} {
+		if field.text == "" {
+			continue
+		}
+		if *field.into, err = hex.DecodeString(field.text); err != nil {
+			return opts, fmt.Errorf("%s is %q; allowed is an even number of hexadecimal digits", field.flag, field.text)
+		}
+	}
+	switch f.at {
+	case "":
+	case "document":
+		opts.AtDocumentTime = true
+	default:
+		if opts.Time, err = time.Parse(time.RFC3339, f.at); err != nil {
+			return opts, fmt.Errorf("--at is %q; allowed are document and a time such as 2026-11-24T10:00:00Z", f.at)
+		}
+	}
+	return opts, nil
+}
+
+func (f *verifyFlags) roots() ([]*x509.Certificate, error) {
+	if f.root == "" {
+		var roots []*x509.Certificate
+		for _, aws := range []bool{false, true} {
+			a, err := hostAuthority(namesFlag(aws))
+			if err != nil {
+				return nil, err
+			}
+			roots = append(roots, a.Root())
+		}
+		return roots, nil
+	}
+	text, err := os.ReadFile(f.root)
+	if err != nil {
+		return nil, fmt.Errorf("--root: %w", err)
+	}
+	roots, err := attestation.ParseRoots(text)
+	if err != nil {
+		return nil, fmt.Errorf("--root %s: %w", f.root, err)
+	}
+	return roots, nil
+}
+
+// expectImage adds what the enclave of this image has in its registers.
+func expectImage(pcrs map[uint][]byte, path string) error {
+	im, err := eif.OpenFile(path)
+	if err != nil {
+		return err
+	}
+	defer im.Close()
+	m, err := im.Verify()
+	if err != nil {
+		return err
+	}
+	pcrs[0], pcrs[1], pcrs[2] = m.PCR0[:], m.PCR1[:], m.PCR2[:]
+	if m.Signed {
+		pcrs[8] = m.PCR8[:]
+	}
+	return nil
+}
+
+func parsePCR(text string) (uint, []byte, error) {
+	left, right, ok := strings.Cut(text, "=")
+	index, err := strconv.ParseUint(left, 10, 8)
+	if !ok || err != nil || index > 31 {
+		return 0, nil, fmt.Errorf("--pcr is %q; allowed is INDEX=HEX with an index of 0 to 31", text)
+	}
+	value, err := hex.DecodeString(right)
+	if err != nil || len(value) != 48 {
+		return 0, nil, fmt.Errorf("--pcr %d has %d characters; allowed are 96 hexadecimal digits", index, len(right))
+	}
+	return uint(index), value, nil
+}
+
+// readDocument takes raw bytes, and the two texts that people paste.
+func readDocument(stdin io.Reader, name string) ([]byte, error) {
+	in := stdin
+	if name != "-" {
+		f, err := os.Open(name)
+		if err != nil {
+			return nil, err
+		}
+		defer f.Close()
+		in = f
+	}
+	raw, err := io.ReadAll(io.LimitReader(in, maxDocumentText+1))
+	if err != nil {
+		return nil, fmt.Errorf("read document: %w", err)
+	}
+	if len(raw) > maxDocumentText {
+		return nil, fmt.Errorf("document has more than %d bytes", maxDocumentText)
+	}
+	text := strings.Join(strings.Fields(string(raw)), "")
+	if b, err := hex.DecodeString(text); err == nil && len(b) > 0 {
+		return b, nil
+	}
+	if b, err := base64.StdEncoding.DecodeString(text); err == nil && len(b) > 0 {
+		return b, nil
+	}
+	return raw, nil
+}
+
+// print shows the checks as a table, or everything as JSON.
+func (f *verifyFlags) print(w io.Writer, r *attestation.Result) error {
+	err := r.Err()
+	if f.json {
+		if err := printJSON(w, verdictOf(r)); err != nil {
+			return err
+		}
+	} else {
+		printVerdict(newPrinter(w), r)
+	}
+	if err != nil {
+		return &exitError{code: 1}
+	}
+	return nil
+}
+
+func printVerdict(p *printer, r *attestation.Result) {
+	for _, c := range r.Checks {
+		p.line("%-11s %s %s", c.Name, p.status(c.Status), c.Detail)
+	}
+	var refused *attestation.VerifyError
+	if errors.As(r.Err(), &refused) {
+		p.line("%s: %d of %d checks failed", p.bad("refused"), len(refused.Failed), refused.Made)
+		return
+	}
+	p.line("%s", p.good("accepted"))
+}
+
+// status is the outcome of a check in its colour, padded.
+func (p *printer) status(s attestation.Status) string {
+	text := fmt.Sprintf("%-7s", s)
+	switch s {
+	case attestation.OK:
+		return p.good(text)
+	case attestation.Failed:
+		return p.bad(text)
+	}
+	return p.dim(text)
+}
+
+// A verdict is the JSON form of a result.
+type verdict struct {
+	Accepted bool           `json:"accepted"`
+	Time     time.Time      `json:"time"`
+	Checks   []verdictCheck `json:"checks"`
+	Document *verdictDoc    `json:"document,omitempty"`
+	Chain    []string       `json:"chain,omitempty"`
+}
+
+type verdictCheck struct {
+	Name   string `json:"name"`
+	Status string `json:"status"`
+	Detail string `json:"detail"`
+}
+
+type verdictDoc struct {
+	ModuleID  string            `json:"module_id"`
+	Digest    string            `json:"digest"`
+	Timestamp time.Time         `json:"timestamp"`
+	PCRs      map[string]string `json:"pcrs"`
+	PublicKey *string           `json:"public_key"`
+	UserData  *string           `json:"user_data"`
+	Nonce     *string           `json:"nonce"`
+}
+
+func verdictOf(r *attestation.Result) verdict {
+	v := verdict{Accepted: r.Err() == nil, Time: r.Time}
+	for _, c := range r.Checks {
+		v.Checks = append(v.Checks, verdictCheck{Name: c.Name, Status: c.Status.String(), Detail: c.Detail})
+	}
+	for _, c := range r.Chain {
+		v.Chain = append(v.Chain, c.Subject.String())
+	}
+	if d := r.Document; d != nil {
+		doc := verdictDoc{
+			ModuleID:  d.ModuleID,
+			Digest:    d.Digest,
+			Timestamp: d.Time(),
+			PCRs:      map[string]string{},
+			PublicKey: hexOrNull(d.PublicKey),
+			UserData:  hexOrNull(d.UserData),
+			Nonce:     hexOrNull(d.Nonce),
+		}
+		for i, value := range d.PCRs {
+			doc.PCRs[strconv.FormatUint(uint64(i), 10)] = hex.EncodeToString(value)
+		}
+		v.Document = &doc
+	}
+	return v
+}
+
+func hexOrNull(b []byte) *string {
+	if b == nil {
+		return nil
+	}
+	s := hex.EncodeToString(b)
+	return &s
+}

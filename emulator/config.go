@@ -1,0 +1,167 @@
+package emulator
+
+import (
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"time"
+
+	"github.com/nitrolab/nitrolab/devices/nsm/attestation"
+	"github.com/nitrolab/nitrolab/devices/weaken"
+	"github.com/nitrolab/nitrolab/emulator/qemu"
+	"github.com/nitrolab/nitrolab/images/toolchain"
+)
+
+// Config describes one emulated Nitro host.
+type Config struct {
+	// Tools are the QEMU and the kernel to use. Required.
+	Tools *toolchain.Toolchain
+
+	// Accel is how guests run, from qemu.ProbeAccel. Required.
+	Accel qemu.Accel
+
+	// StateDir is where the Host makes a directory of its own, for kernels,
+	// consoles and sockets; it is removed with the Host, however that ends.
+	// Required.
+	StateDir string
+
+	// ArtifactsDir gets a folder with console and command line for each enclave
+	// that fails. Empty: nothing is kept.
+	ArtifactsDir string
+
+	// CacheDir keeps kernels taken out of bzImages. Empty: they are not taken
+	// out and boot a second slower.
+	CacheDir string
+
+	// KeepEnclaveDirs leaves the folder of an ended enclave until the Host is
+	// closed, for [Host.SaveArtifacts].
+	KeepEnclaveDirs bool
+
+	// Identity makes the Host a known one. The zero value draws a new one from
+	// Entropy.
+	Identity Identity
+
+	// Role is the ARN of the IAM role of the parent instance, the source of
+	// PCR3; empty for an instance without a role.
+	Role string
+
+	// Names and Encoding choose the form of documents, see package attestation.
+	Names    attestation.Names
+	Encoding attestation.Encoding
+
+	// Clock is the time of the Host, from which documents and certificates are
+	// dated; nil means time.Now.
+	Clock func() time.Time
+
+	// Entropy feeds every random choice of the Host, including what enclaves
+	// get from GetRandom; nil means crypto/rand.
+	Entropy io.Reader
+
+	// Log gets what happens, each record with the enclave's id; nil discards.
+	Log *slog.Logger
+
+	// Weaken switches one protection off, in tests.
+	Weaken weaken.Set
+}
+
+func (c Config) withDefaults() (Config, error) {
+	if c.Tools == nil {
+		return c, errors.New("new host: no tool chain")
+	}
+	if c.StateDir == "" {
+		return c, errors.New("new host: no state directory")
+	}
+	if c.Clock == nil {
+		c.Clock = time.Now
+	}
+	if c.Entropy == nil {
+		c.Entropy = rand.Reader
+	}
+	if c.Log == nil {
+		c.Log = slog.New(slog.DiscardHandler)
+	}
+	if c.Identity.InstanceID == "" {
+		id, err := NewIdentity(c.Entropy)
+		if err != nil {
+			return c, fmt.Errorf("new host: %w", err)
+		}
+		c.Identity = id
+	}
+	if err := c.Identity.check(); err != nil {
+		return c, fmt.Errorf("new host: %w", err)
+	}
+	return c, nil
+}
+
+// EnclaveConfig describes one enclave, in nitro-cli's terms.
+type EnclaveConfig struct {
+	// EIFPath is the image file. Required.
+	EIFPath string
+
+	// Name is for people; empty means the image's own name.
+	Name string
+
+	// MemoryMiB and CPUs are what the enclave gets. The memory must be at least
+	// 64 MiB and 4 times the image.
+	MemoryMiB int
+	CPUs      int
+
+	// CID is the enclave's vsock address; 0 chooses one.
+	CID uint32
+
+	// Debug runs it in debug mode: its console can be read, and its PCR0 to
+	// PCR2 are zero.
+	Debug bool
+
+	// Form of the machine; FormAuto, the zero value, chooses by the image.
+	Form Form
+
+	// Encoding of this enclave's documents; zero means the Host's.
+	Encoding attestation.Encoding
+
+	// BootTimeout is how long the heartbeat may take. Zero means what nitro-cli
+	// allows, 90 s for each started 6 GiB of image and 90 s for each started
+	// 100 GiB of memory, which is 180 s and more.
+	BootTimeout time.Duration
+
+	// HangTimeout ends an enclave whose kernel has not answered on vsock for
+	// this long. Zero means one minute, scaled for slow machines; negative
+	// switches the watchdog off, for a guest under a debugger.
+	HangTimeout time.Duration
+}
+
+// Limits of an enclave (nitro-cli src/enclave_proc/resource_manager.rs).
+const (
+	minMemoryMiB   = 64
+	maxMemoryMiB   = 1 << 20 // a TiB: beyond any host this runs on
+	maxCPUs        = 255     // of microvm without x2APIC
+	imageMemFactor = 4
+)
+
+// check refuses what can be refused without the image.
+func (c EnclaveConfig) check() error {
+	switch {
+	case c.EIFPath == "":
+		return errors.New("enclave image path is empty")
+	case c.MemoryMiB < minMemoryMiB || c.MemoryMiB > maxMemoryMiB:
+		return &RequestError{"memory", fmt.Sprintf("%d MiB", c.MemoryMiB), fmt.Sprintf("%d to %d MiB", minMemoryMiB, maxMemoryMiB)}
+	case c.CPUs < 1 || c.CPUs > maxCPUs:
+		return &RequestError{"CPU count", fmt.Sprint(c.CPUs), fmt.Sprintf("1 to %d", maxCPUs)}
+	case c.CID >= 1 && c.CID <= 3, c.CID == 1<<32-1:
+		return &RequestError{"enclave CID", fmt.Sprint(c.CID), "4 to 4294967294, or 0 to choose one"}
+	}
+	return nil
+}
+
+// bootTimeout is nitro-cli's rule (resource_manager.rs, ENCLAVE_READY_TIMEOUT).
+func (c EnclaveConfig) bootTimeout(imageSize int64) time.Duration {
+	if c.BootTimeout > 0 {
+		return c.BootTimeout
+	}
+	const unit = 90 * time.Second
+	images := (imageSize + 6<<30 - 1) / (6 << 30)
+	memory := (int64(c.MemoryMiB) + 100<<10 - 1) / (100 << 10)
+	return unit * time.Duration(max(images, 1)+max(memory, 1))
+}

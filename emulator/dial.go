@@ -1,0 +1,34 @@
+package emulator
+
+import (
+	"context"
+	"errors"
+	"net"
+	"syscall"
+	"time"
+)
+
+// dialEvery is how often DialReady asks again. A refusal costs the guest one
+// packet each way.
+const dialEvery = 20 * time.Millisecond
+
+// DialReady is [Enclave.Dial] for a port on which the application is about to
+// listen: the heartbeat comes before the application, so the first answers may
+// be refusals. It tries until it succeeds, the enclave ends or ctx does.
+func (e *Enclave) DialReady(ctx context.Context, port uint32) (net.Conn, error) {
+	tick := time.NewTicker(dialEvery)
+	defer tick.Stop()
+	for {
+		c, err := e.Dial(ctx, port)
+		if err == nil || !errors.Is(err, syscall.ECONNREFUSED) {
+			return c, err
+		}
+		select {
+		case <-ctx.Done():
+			return nil, errors.Join(ctx.Err(), err)
+		case <-e.Done():
+			return nil, errors.Join(errors.New("the enclave ended"), e.Err())
+		case <-tick.C:
+		}
+	}
+}

@@ -1,0 +1,220 @@
+package emulator
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"sync"
+
+	"github.com/nitrolab/nitrolab/devices/nsm"
+	"github.com/nitrolab/nitrolab/devices/nsm/attestation"
+	"github.com/nitrolab/nitrolab/devices/vhostuser"
+	"github.com/nitrolab/nitrolab/devices/virtio"
+	"github.com/nitrolab/nitrolab/devices/vsock"
+	"github.com/nitrolab/nitrolab/emulator/guard"
+	"github.com/nitrolab/nitrolab/emulator/qemu"
+)
+
+// consoleTail is how much of a console is shown at once, all that is in memory.
+const consoleTail = 64 << 10
+
+// A machine is the QEMU of an enclave with the device models behind it. They
+// live and die together: QEMU never picks a dead vhost-user backend up again,
+// and its guest would wait for the security module for ever
+// (enclave-observed.md section 4).
+type machine struct {
+	process *qemu.Process
+	vsock   *vsock.Device
+	stop    chan struct{} // closed to take the machine down
+
+	cancel  context.CancelFunc
+	serving sync.WaitGroup
+
+	broken chan struct{} // closed when a device model failed
+	mu     sync.Mutex
+	err    error // guarded by mu: why it is broken
+}
+
+// boot starts the machine for an image.
+func (e *Enclave) boot(ctx context.Context, im *checkedImage, slot uint64) (_ *machine, err error) {
+	plan, err := planBoot(im.Image, e.cfg.Form, kernelCache{e.host.kernelDir()})
+	if err != nil {
+		return nil, err
+	}
+	e.log.Info("machine chosen", "form", plan.form, "because", plan.reason, "kernel", plan.kernel, "unpacked", plan.vmlinux != "")
+	kernel, initrd, err := im.unpack(e.dir, plan)
+	if err != nil {
+		return nil, fmt.Errorf("unpack image: %w", err)
+	}
+	cmdline, err := im.Cmdline()
+	if err != nil {
+		return nil, err
+	}
+	module, err := e.securityModule(im, slot)
+	if err != nil {
+		return nil, err
+	}
+
+	m := &machine{stop: make(chan struct{}), broken: make(chan struct{})}
+	defer func() {
+		if err != nil {
+			m.close()
+		}
+	}()
+	if m.vsock, err = e.host.vsock.Attach(e.cid); err != nil {
+		return nil, fmt.Errorf("attach vsock: %w", err)
+	}
+	serveCtx, cancel := context.WithCancel(context.Background())
+	m.cancel = cancel
+	vsockFile, err := m.serve(serveCtx, e, "vsock", m.vsock)
+	if err != nil {
+		return nil, err
+	}
+	moduleFile, err := m.serve(serveCtx, e, "nsm", module)
+	if err != nil {
+		vsockFile.Close()
+		return nil, err
+	}
+	tools := e.host.cfg.Tools.QEMU
+	m.process, err = qemu.Start(ctx, qemu.Config{
+		Binary:  tools.Argv,
+		Env:     tools.Env,
+		Devices: e.devices(plan, qemu.Kernel{Image: kernel, Initrd: initrd, Append: cmdline}, vsockFile, moduleFile),
+		Accel:   e.host.cfg.Accel,
+		Name:    e.info.EnclaveID,
+		Dir:     e.dir,
+		Log:     e.log,
+	})
+	if err != nil {
+		return nil, err
+	}
+	return m, nil
+}
+
+// securityModule is the NSM of this enclave: real measurements of the image, a
+// leaf of its own.
+func (e *Enclave) securityModule(im *checkedImage, slot uint64) (*nsm.Device, error) {
+	h := e.host
+	issuer, err := h.authority.Enclave(attestation.EnclaveID{
+		InstanceID: h.InstanceID(),
+		SlotUID:    slot,
+		ModuleID:   e.info.ModuleID,
+		Region:     h.Region(),
+	})
+	if err != nil {
+		return nil, err
+	}
+	return nsm.New(nsm.Config{
+		ModuleID:     e.info.ModuleID,
+		Measurements: im.registers(h.cfg.Identity, h.cfg.Role),
+		DebugMode:    e.cfg.Debug,
+		Attester:     attester{issuer: issuer, encoding: e.cfg.Encoding},
+		Entropy:      h.entropy,
+		Log:          e.log,
+	})
+}
+
+// devices is the machine of an enclave in one of its two forms, as measured in
+// enclave-observed.md section 3.
+func (e *Enclave) devices(plan bootPlan, kernel qemu.Kernel, vsockFile, moduleFile *os.File) []qemu.Device {
+	// On the command line the first two slots have the interrupts of real Nitro
+	// hosts, 5 and 6. With ACPI slot 0 is dead: its interrupt never arrives.
+	vsockBus, moduleBus := qemu.MMIOSlot(0), qemu.MMIOSlot(1)
+	if plan.form == FormACPI {
+		vsockBus, moduleBus = qemu.MMIOSlot(1), qemu.MMIOSlot(2)
+	}
+	accel := e.host.cfg.Accel
+	devices := []qemu.Device{
+		qemu.Microvm{ACPI: plan.form == FormACPI},
+		// With ACPI the default is SeaBIOS, from which kernels with the PVH entry
+		// were reset in their first half second in 3 of 11 starts under TCG; from
+		// qboot in 0 of 12 (QEMU 11.1.3, Linux 6.12.117).
+		qemu.Firmware{Path: "qboot.rom"},
+		accel,
+		qemu.CPU{Model: accel.CPUModel(), Count: e.cfg.CPUs},
+		qemu.Memory{MiB: e.cfg.MemoryMiB, Shared: true},
+		kernel,
+		qemu.I8042{},
+		qemu.VhostUser{ID: "vsock", Driver: qemu.DriverVsock, Bus: vsockBus, File: vsockFile},
+		qemu.VhostUser{ID: "nsm", Driver: qemu.DriverGeneric, VirtioID: virtio.IDNSM, Queues: 1, Bus: moduleBus, File: moduleFile},
+	}
+	// Under KVM the kernel asks the hypervisor for the frequency.
+	if accel.Name != qemu.KVM {
+		if khz, err := qemu.HostTSCKHz(); err == nil {
+			devices = append(devices, qemu.TSC{KHz: khz})
+		} else {
+			e.log.Warn("the guest has to calibrate its clock itself, which may hang", "err", err)
+		}
+	}
+	return devices
+}
+
+// serve starts a device model and returns QEMU's end of its socket.
+func (m *machine) serve(ctx context.Context, e *Enclave, name string, dev virtio.Device) (*os.File, error) {
+	conn, file, err := guard.SocketPair()
+	if err != nil {
+		return nil, fmt.Errorf("serve %s: %w", name, err)
+	}
+	log := e.log.With("device", name)
+	m.serving.Go(func() {
+		err := vhostuser.Serve(ctx, conn, dev, &vhostuser.Config{
+			Log: log,
+			// The guest sees a quiet device, which is all it did to itself.
+			OnRingError: func(queue int, err error) { log.Warn("ring stopped", "queue", queue, "err", err) },
+		})
+		if err != nil && !errors.Is(err, context.Canceled) {
+			m.fail(fmt.Errorf("device model %s: %w", name, err))
+		}
+	})
+	return file, nil
+}
+
+// fail records the first failure of a device model.
+func (m *machine) fail(err error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.err == nil {
+		m.err = err
+		close(m.broken)
+	}
+}
+
+// close takes everything down, QEMU first, and leaves nothing.
+func (m *machine) close() {
+	if m.process != nil {
+		_ = m.process.Close() // it is dead or somebody else killed it
+	}
+	if m.cancel != nil {
+		m.cancel()
+	}
+	m.serving.Wait()
+	if m.vsock != nil {
+		m.vsock.Close()
+	}
+}
+
+// verdict says how the guest's own end is to be judged. An enclave that resets
+// after its heartbeat has done its work; before, it never came up.
+func (m *machine) verdict(what string, early bool) (EndReason, error) {
+	exit := m.process.Wait()
+	switch {
+	case errors.Is(exit, qemu.ErrGuestPanic):
+		return EndPanic, m.process.Explain(what)
+	case exit.Guest() && early:
+		return EndReset, m.process.Explain(what)
+	case exit.Guest():
+		return EndReset, nil
+	}
+	return EndFailure, m.process.Explain(what)
+}
+
+// blame explains what did not happen in time.
+func (m *machine) blame(what string) error { return m.process.Explain(what) }
+
+// failure is why a device model broke.
+func (m *machine) failure() error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return &qemu.InfraError{Title: "a device model failed", Err: m.err, Reproduce: m.process.Reproduce()}
+}
