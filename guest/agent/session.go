@@ -63,15 +63,18 @@ func (s *session) handleAll(ctx context.Context, requests <-chan *ssh.Request) {
 				return
 			}
 			accepted := s.handle(req)
+			var err error
 			if req.WantReply {
-				if err := req.Reply(accepted, nil); err != nil {
-					return
-				}
+				err = req.Reply(accepted, nil)
 			}
 			if s.proc != nil && done == nil {
-				// Only after the reply, or the output could come before it.
+				// Only after the reply, or the output could come before it; and
+				// in any case, since serve waits for it to be done.
 				go s.proc.run(s.ch)
 				done = s.proc.done
+			}
+			if err != nil {
+				return
 			}
 		}
 	}

@@ -10,6 +10,8 @@
 //     switched off by now;
 //   - mount points that the root file system lacks are made;
 //   - the loopback interface is brought up and the host name is "enclave";
+//   - signals to it are caught and dropped, not blocked, since a Go program
+//     cannot keep them blocked;
 //   - the status with which the application ended is on the console.
 //
 // Any failure ends PID 1 after one line on the console, which makes the kernel

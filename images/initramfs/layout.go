@@ -3,6 +3,7 @@ package initramfs
 import (
 	"fmt"
 	"path"
+	"strconv"
 	"strings"
 
 	"github.com/u-root/u-root/pkg/cpio"
@@ -23,7 +24,9 @@ const (
 
 // Bootstrap returns the files of the first ramdisk: init as PID 1 and the
 // modules it loads before anything else, in the given order. /dev/console is
-// there because the kernel opens it for PID 1 before devtmpfs is mounted.
+// there because the kernel opens it for PID 1 before devtmpfs is mounted; Go's
+// runtime does not start with the three standard descriptors closed and nothing
+// to open instead.
 func Bootstrap(init []byte, modules []kmod.Module) []File {
 	files := []File{
 		cpio.StaticFile(initName, string(init), 0o755),
@@ -31,8 +34,9 @@ func Bootstrap(init []byte, modules []kmod.Module) []File {
 		cpio.CharDev("dev/console", 0o600, 5, 1),
 		cpio.Directory(modulesName, 0o755),
 	}
+	digits := max(2, len(strconv.Itoa(len(modules)-1)))
 	for i, m := range modules {
-		name := fmt.Sprintf("%s/%02d-%s.ko", modulesName, i, m.Name)
+		name := fmt.Sprintf("%s/%0*d-%s.ko", modulesName, digits, i, m.Name)
 		files = append(files, cpio.StaticRecord(m.Image, cpio.Info{Name: name, Mode: cpio.S_IFREG | 0o644}))
 	}
 	return files

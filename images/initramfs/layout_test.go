@@ -1,6 +1,7 @@
 package initramfs
 
 import (
+	"fmt"
 	"strings"
 	"testing"
 
@@ -22,6 +23,31 @@ func TestBootstrap(t *testing.T) {
 	}
 	if diff := cmp.Diff(want, read(t, bytesOf(t, files))); diff != "" {
 		t.Errorf("entries (-want +got):\n%s", diff)
+	}
+}
+
+// Names sort as the modules must be loaded, however many there are.
+func TestBootstrapOrder(t *testing.T) {
+	modules := make([]kmod.Module, 120)
+	for i := range modules {
+		modules[i].Name = fmt.Sprintf("m%d", 1000-i)
+	}
+	a, err := New(Bootstrap(nil, modules))
+	if err != nil {
+		t.Fatal(err)
+	}
+	i := 0
+	for _, r := range a.Records() {
+		if !strings.HasPrefix(r.Name, "modules/") {
+			continue
+		}
+		if !strings.HasSuffix(r.Name, "-"+modules[i].Name+".ko") {
+			t.Fatalf("module %d in order of names is %s, want %s", i, r.Name, modules[i].Name)
+		}
+		i++
+	}
+	if i != len(modules) {
+		t.Errorf("%d modules, want %d", i, len(modules))
 	}
 }
 
