@@ -15,12 +15,12 @@ import (
 //
 // sync/atomic has no 16-bit operations. Ring indices are 16-bit halves of
 // naturally aligned 32-bit words, which is what LoadAcquire and StoreRelease
-// work on. Go compiles them to MOV and XCHG on amd64 and to LDAR and STLR on
-// arm64: a StoreRelease is never overtaken by a later LoadAcquire, which is
+// work on. A StoreRelease is never overtaken by a later LoadAcquire: that is
 // the store-load ordering the event suppression of a virtqueue relies on
-// (virtio 1.2, 2.7.7 and 2.7.10). Load16 and Store16 are single 16-bit
-// accesses without ordering of their own: a Load16 stays behind an earlier
-// LoadAcquire and a Store16 before a later StoreRelease.
+// (virtio 1.2, 2.7.7 and 2.7.10). Go compiles them to XCHG and MOV on amd64 and
+// to SWPAL (or LDAXR and STLXR) and LDAR on arm64. Load16 and Store16 are single
+// 16-bit accesses without ordering of their own: a Load16 stays behind an
+// earlier LoadAcquire and a Store16 before a later StoreRelease.
 //
 // All panic if the access does not lie in b or is not aligned, which is a
 // mistake of the caller: ring addresses are checked when a queue is made.
@@ -32,9 +32,12 @@ func LoadAcquire(b []byte, off int) uint32 {
 }
 
 // StoreRelease writes the 32-bit word at b[off], ordered after every earlier
-// access of this goroutine.
+// access and before every later LoadAcquire of this goroutine.
+//
+// It swaps because a store is not enough in a build with the race detector,
+// whose runtime stores with release order only.
 func StoreRelease(b []byte, off int, v uint32) {
-	atomic.StoreUint32((*uint32)(word(b, off, 4)), v)
+	atomic.SwapUint32((*uint32)(word(b, off, 4)), v)
 }
 
 // Load16 returns the 16-bit word at b[off] by one load.

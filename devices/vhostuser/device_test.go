@@ -28,6 +28,8 @@ type echo struct {
 	ring []*echoQueue
 	gate chan struct{} // if not nil, HandleQueue receives from it first
 	log  []string      // calls, without HandleQueue
+	lazy chan struct{} // if not nil, HandleQueue sends to it instead of notifying
+	feed func()        // called for every chain
 	fail []error       // what HandleQueue returns for a chain, per queue
 }
 
@@ -129,6 +131,10 @@ func (e *echo) HandleQueue(i int) error {
 		if err != nil {
 			return err
 		}
+		if !ok && e.lazy != nil {
+			e.lazy <- struct{}{}
+			return nil
+		}
 		if !ok {
 			return r.q.Notify()
 		}
@@ -144,6 +150,9 @@ func (e *echo) HandleQueue(i int) error {
 		}
 		if err := r.q.Push(r.chain.Head, uint32(n)); err != nil {
 			return err
+		}
+		if e.feed != nil {
+			e.feed()
 		}
 	}
 }

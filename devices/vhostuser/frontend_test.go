@@ -268,9 +268,12 @@ func newEvent(t testing.TB) *event {
 	return e
 }
 
+// tick is what is added to an eventfd.
+var tick = []byte{1, 0, 0, 0, 0, 0, 0, 0}
+
 func (e *event) set() {
 	e.t.Helper()
-	if _, err := unix.Write(e.fd, []byte{1, 0, 0, 0, 0, 0, 0, 0}); err != nil {
+	if _, err := unix.Write(e.fd, tick); err != nil {
 		e.t.Fatal(err)
 	}
 }

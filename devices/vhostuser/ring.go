@@ -133,6 +133,7 @@ func (s *session) halt(r *ring) {
 	if r.run == nil {
 		return
 	}
+	r.run.queue.Stop()
 	r.kick.stop()
 	<-r.run.done
 	r.base = r.run.queue.Next()

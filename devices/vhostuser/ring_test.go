@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -182,25 +183,81 @@ func TestDisable(t *testing.T) {
 }
 
 // TestBaseWhileHandling: the answer to GET_VRING_BASE comes after the device
-// has returned, and counts what it took.
+// has returned, and agrees with what it took.
 func TestBaseWhileHandling(t *testing.T) {
 	checkLeaks(t)
 	dev := newEcho(t, 1)
 	dev.gate = make(chan struct{})
 	f := connect(t, dev, nil)
 	q := f.running(1, 64, featAll)[0] // now in the first HandleQueue
-	q.Add([][]byte{[]byte("slow")}, []int{4})
+	head := q.Add([][]byte{[]byte("slow")}, []int{4})
 	f.write(raw(getVringBase, 1, state(0, 0)))
 	fds := []unix.PollFd{{Fd: socketFD(t, f), Events: unix.POLLIN}}
 	if n, err := unix.Poll(fds, 50); n != 0 || err != nil {
 		t.Fatalf("GET_VRING_BASE answered while the device was busy: %d, %v", n, err)
 	}
 	close(dev.gate)
-	if diff := cmp.Diff(state(0, 1), f.answer(getVringBase)); diff != "" {
+	if diff := cmp.Diff(state(0, 0), f.answer(getVringBase)); diff != "" {
 		t.Errorf("base (-want +got):\n%s", diff)
 	}
-	if used := q.Used(); len(used) != 1 {
-		t.Errorf("used %v when GET_VRING_BASE was answered, want 1 element", used)
+	if used := q.Used(); len(used) != 0 {
+		t.Errorf("used %v after base 0", used)
+	}
+	q.setUp(0)
+	if got := q.expect(head); got != "SLOW" {
+		t.Errorf("answer %q after restart", got)
+	}
+}
+
+// TestDriverFeedsForEver: a device that drains its ring gives it back although
+// there is always another chain.
+func TestDriverFeedsForEver(t *testing.T) {
+	checkLeaks(t)
+	dev := newEcho(t, 1)
+	var feed atomic.Pointer[func()] // handed to the device's goroutine
+	fed := make(chan struct{}, 1)
+	dev.feed = func() {
+		(*feed.Load())()
+		select {
+		case fed <- struct{}{}:
+		default:
+		}
+	}
+	f := connect(t, dev, nil)
+	f.negotiate(1)
+	f.send(setFeatures, u64(featAll))
+	f.send(setMemTable, wholeRAM(), f.mem)
+	q := f.newQueue(0, 64, featAll)
+	head := q.Prepare([][]byte{[]byte("more")}, []int{4})
+	q.Expose(head)
+	again := func() { q.Expose(head) }
+	feed.Store(&again)
+	q.setUp(0)
+	q.enable(1)
+	<-fed
+	f.ask(getVringBase, state(0, 0)) // fails after 10 s
+}
+
+// TestPushedBeforeStop: what the device pushed is returned to the driver at the
+// latest when the ring stops.
+func TestPushedBeforeStop(t *testing.T) {
+	checkLeaks(t)
+	dev := newEcho(t, 1)
+	dev.lazy = make(chan struct{}, 1)
+	f := connect(t, dev, nil)
+	f.negotiate(1)
+	f.send(setFeatures, u64(featAll))
+	f.send(setMemTable, wholeRAM(), f.mem)
+	q := f.newQueue(0, 64, featAll)
+	head := q.Add([][]byte{[]byte("late")}, []int{4})
+	q.setUp(0)
+	q.enable(1)
+	<-dev.lazy
+	if diff := cmp.Diff(state(0, 1), f.ask(getVringBase, state(0, 0))); diff != "" {
+		t.Errorf("base (-want +got):\n%s", diff)
+	}
+	if got := q.expect(head); got != "LATE" {
+		t.Errorf("answer %q", got)
 	}
 }
 

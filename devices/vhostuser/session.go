@@ -89,6 +89,7 @@ func Serve(ctx context.Context, conn *net.UnixConn, dev virtio.Device, cfg *Conf
 		if err == nil {
 			err = s.serve(&m)
 		}
+		m.fds.close()
 		switch {
 		case errors.Is(err, errGone):
 			return nil

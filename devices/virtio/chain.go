@@ -3,6 +3,7 @@ package virtio
 // A Chain is one buffer that the driver made available: a gather list the
 // device reads and a scatter list it fills. The memory is the guest's and may
 // change at any time; copy what decisions depend on (CopyOut) before looking.
+// Segments may be empty.
 //
 // The zero value is ready for [Queue.Pop], which reuses the lists.
 type Chain struct {

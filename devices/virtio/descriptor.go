@@ -104,19 +104,23 @@ func (q *Queue) checkIndirect(d descriptor, direct bool) error {
 	return nil
 }
 
+// nothing is the segment of a descriptor of length zero. Linux's NSM driver
+// makes one of an ioctl with an empty request, which any process of the guest
+// may send: refusing it would let that process take the device from the rest.
+// Its address means nothing.
+var nothing = []byte{}
+
 // segment adds the buffer of one descriptor to c.
 func (q *Queue) segment(c *Chain, d descriptor) (err error) {
-	switch {
-	case d.len == 0:
-		return ErrZeroLength
-	case d.flags&descWrite != 0:
-		c.In, err = q.cfg.Memory.Append(c.In, d.addr, int(d.len))
-	case len(c.In) != 0:
+	list := &c.Out
+	if d.flags&descWrite != 0 {
+		list = &c.In
+	} else if len(c.In) != 0 {
 		return ErrOrder
-	default:
-		c.Out, err = q.cfg.Memory.Append(c.Out, d.addr, int(d.len))
 	}
-	if err != nil {
+	if d.len == 0 {
+		*list = append(*list, nothing)
+	} else if *list, err = q.cfg.Memory.Append(*list, d.addr, int(d.len)); err != nil {
 		return fmt.Errorf("%w: %w", ErrAddress, err)
 	}
 	if len(c.Out)+len(c.In) > MaxSegments {

@@ -12,7 +12,6 @@ var (
 	ErrInFlight   = errors.New("head is available twice")
 	ErrNext       = errors.New("next is not a descriptor of the table")
 	ErrChainLong  = errors.New("chain loops or is too long")
-	ErrZeroLength = errors.New("descriptor of length zero")
 	ErrOrder      = errors.New("device-readable descriptor after a device-writable one")
 	ErrIndirect   = errors.New("illegal indirect descriptor")
 	ErrAddress    = errors.New("buffer is not in guest memory")

@@ -69,19 +69,20 @@ func TestHostileDriver(t *testing.T) {
 			setDesc(desc, 0, buf, 1, fNext, testSize)
 			d.Expose(0)
 		}, virtio.ErrNext},
-		{"zero length", all, func(d *virtiotest.Driver, desc, _ []byte) {
-			setDesc(desc, 0, buf, 0, 0, 0)
-			d.Expose(0)
-		}, virtio.ErrZeroLength},
-		{"zero length writable", all, func(d *virtiotest.Driver, desc, _ []byte) {
-			setDesc(desc, 0, buf, 0, fWrite, 0)
-			d.Expose(0)
-		}, virtio.ErrZeroLength},
 		{"readable after writable", all, func(d *virtiotest.Driver, desc, _ []byte) {
 			setDesc(desc, 0, buf, 1, fWrite|fNext, 1)
 			setDesc(desc, 1, buf, 1, 0, 0)
 			d.Expose(0)
 		}, virtio.ErrOrder},
+		{"readable after writable, both empty", all, func(d *virtiotest.Driver, desc, _ []byte) {
+			setDesc(desc, 0, buf, 0, fWrite|fNext, 1)
+			setDesc(desc, 1, buf, 0, 0, 0)
+			d.Expose(0)
+		}, virtio.ErrOrder},
+		{"loop of empty descriptors", all, func(d *virtiotest.Driver, desc, _ []byte) {
+			setDesc(desc, 0, buf, 0, fNext, 0)
+			d.Expose(0)
+		}, virtio.ErrChainLong},
 		{"below memory", all, func(d *virtiotest.Driver, desc, _ []byte) {
 			setDesc(desc, 0, virtiotest.Base-1, 2, 0, 0)
 			d.Expose(0)
@@ -191,7 +192,7 @@ func TestHostileDriver(t *testing.T) {
 // allows.
 func TestLegalButUnusual(t *testing.T) {
 	const all = virtio.FeatureVersion1 | virtio.FeatureIndirectDesc
-	type lens struct{ out, in int }
+	type lens struct{ out, outSegments, in, inSegments int }
 	tests := []struct {
 		name  string
 		spoil func(d *virtiotest.Driver, desc, mem []byte)
@@ -203,7 +204,7 @@ func TestLegalButUnusual(t *testing.T) {
 			setDesc(desc, 0, buf, 1, fNext, 7)
 			setDesc(desc, 7, virtiotest.Base+tableOff, 32, fIndirect|fWrite, 9)
 			d.Expose(0)
-		}, lens{3, 4}},
+		}, lens{3, 2, 4, 1}},
 		{"as many segments as possible", func(d *virtiotest.Driver, desc, mem []byte) {
 			const n = virtio.MaxSegments
 			for i := range n {
@@ -212,22 +213,33 @@ func TestLegalButUnusual(t *testing.T) {
 			setDesc(mem[tableOff:], n-1, buf, 1, 0, 0)
 			setDesc(desc, 0, virtiotest.Base+tableOff, 16*n, fIndirect, 0)
 			d.Expose(0)
-		}, lens{virtio.MaxSegments, 0}},
+		}, lens{virtio.MaxSegments, virtio.MaxSegments, 0, 0}},
 		{"every descriptor in one chain", func(d *virtiotest.Driver, desc, _ []byte) {
 			for i := range testSize {
 				setDesc(desc, i, buf, 1, fNext, uint16(i+1))
 			}
 			setDesc(desc, testSize-1, buf, 1, fWrite, 0)
 			d.Expose(0)
-		}, lens{testSize - 1, 1}},
+		}, lens{testSize - 1, testSize - 1, 1, 1}},
 		{"the last byte of memory, and unaligned", func(d *virtiotest.Driver, desc, _ []byte) {
 			setDesc(desc, 2, virtiotest.Base+testArena-1, 1, fWrite, 0)
 			d.Expose(2)
-		}, lens{0, 1}},
+		}, lens{0, 0, 1, 1}},
+		{"empty request, at no address", func(d *virtiotest.Driver, desc, _ []byte) {
+			setDesc(desc, 2, ^uint64(0), 0, 0, 0)
+			d.Expose(2)
+		}, lens{0, 1, 0, 0}},
+		{"empty buffers among others", func(d *virtiotest.Driver, desc, _ []byte) {
+			setDesc(desc, 0, 0, 0, fNext, 1)
+			setDesc(desc, 1, buf, 5, fNext, 2)
+			setDesc(desc, 2, 0, 0, fWrite|fNext, 3)
+			setDesc(desc, 3, buf, 6, fWrite, 0)
+			d.Expose(0)
+		}, lens{5, 2, 6, 2}},
 		{"all of memory", func(d *virtiotest.Driver, desc, _ []byte) {
 			setDesc(desc, 2, virtiotest.Base, testArena, 0, 0)
 			d.Expose(2)
-		}, lens{testArena, 0}},
+		}, lens{testArena, 1, 0, 0}},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -237,7 +249,7 @@ func TestLegalButUnusual(t *testing.T) {
 			tt.spoil(d, d.Rings().Desc, mem)
 			var c virtio.Chain
 			mustPop(t, q, &c)
-			if got := (lens{c.OutLen(), c.InLen()}); got != tt.want {
+			if got := (lens{c.OutLen(), len(c.Out), c.InLen(), len(c.In)}); got != tt.want {
 				t.Errorf("lengths %+v, want %+v", got, tt.want)
 			}
 		})
@@ -328,10 +340,12 @@ func TestDescriptorsChangeMeanwhile(t *testing.T) {
 		}
 		good++
 		for _, s := range append(c.Out, c.In...) {
-			if len(s) == 0 || len(s) > testArena {
+			if len(s) > testArena {
 				t.Fatalf("segment of %d bytes", len(s))
 			}
-			s[0]++ // faults if it is not mapped
+			if len(s) > 0 {
+				s[0]++ // faults if it is not mapped
+			}
 		}
 	}
 	t.Logf("%d chains accepted, %d refused", good, bad)

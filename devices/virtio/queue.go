@@ -3,6 +3,7 @@ package virtio
 import (
 	"errors"
 	"fmt"
+	"sync/atomic"
 
 	"github.com/nitrolab/nitrolab/devices/guestmem"
 )
@@ -69,7 +70,7 @@ const (
 )
 
 // A Queue is the device's side of one split virtqueue. It is not safe for
-// concurrent use.
+// concurrent use, except for Stop.
 //
 // Legacy and modern drivers use it alike: their rings differ only in where
 // they lie.
@@ -94,6 +95,8 @@ type Queue struct {
 	flags []uint64 // bit per head: popped and not pushed
 
 	err error // sticky; set when the driver broke the ring
+
+	stopped atomic.Bool
 }
 
 // NewQueue checks cfg and returns the queue. The used index is taken from the
@@ -151,14 +154,14 @@ func (q *Queue) Held() int { return q.held }
 // Pop takes the next available chain into c. ok is false if there is none; the
 // driver notifies when there is one again. An error is a [*RingError].
 //
-// Every ring entry and descriptor is read exactly once, so that what was
+// After Stop there never is one. Every ring entry and descriptor is read exactly once, so that what was
 // checked is what is used.
 func (q *Queue) Pop(c *Chain) (ok bool, err error) {
 	c.reset()
 	if q.err != nil {
 		return false, q.err
 	}
-	if q.next == q.avail && !q.poll() {
+	if q.stopped.Load() || q.next == q.avail && !q.poll() {
 		return false, q.err
 	}
 	entry := ringHeader + 2*int(q.next&(q.size-1))
@@ -171,6 +174,11 @@ func (q *Queue) Pop(c *Chain) (ok bool, err error) {
 	q.next++
 	return true, nil
 }
+
+// Stop makes Pop find nothing from now on. A transport calls it, from any
+// goroutine, before it takes the queue back from the device: else a driver that
+// feeds the ring without end could keep the device from returning it.
+func (q *Queue) Stop() { q.stopped.Store(true) }
 
 // poll looks for new chains and reports whether there are any. If there are
 // none it asks for a notification and looks again, so that a chain made

@@ -147,3 +147,24 @@ func TestNotPopped(t *testing.T) {
 		t.Errorf("second Push = %v, want ErrNotPopped", err)
 	}
 }
+
+// TestStop: a driver that keeps the ring full does not keep the device.
+func TestStop(t *testing.T) {
+	d := virtiotest.New(t, 4)
+	q := d.Queue()
+	heads := []uint16{d.Add([][]byte{{1}}, nil), d.Add([][]byte{{2}}, nil)}
+	var c virtio.Chain
+	mustPop(t, q, &c)
+	q.Stop()
+	mustBeEmpty(t, q)
+	mustPush(t, q, c.Head, 0)
+	mustNotify(t, q)
+	if diff := cmp.Diff([]virtiotest.Used{{Head: heads[0]}}, d.Used()); diff != "" {
+		t.Errorf("used (-want +got):\n%s", diff)
+	}
+	q = d.Restart(q.Next())
+	mustPop(t, q, &c)
+	if c.Head != heads[1] {
+		t.Errorf("after restart: head %d, want %d", c.Head, heads[1])
+	}
+}
