@@ -34,14 +34,14 @@ func TestKill(t *testing.T) {
 			o := newOwner(t, "wait")
 			o.whole()
 			var pids []int
-			if tt.who&theOwner != 0 {
-				pids = append(pids, o.cmd.Process.Pid)
+			if tt.who&theKeeper != 0 {
+				pids = append(pids, o.Keeper)
 			}
 			if tt.who&theSpare != 0 {
 				pids = append(pids, o.Spare)
 			}
-			if tt.who&theKeeper != 0 {
-				pids = append(pids, o.Keeper)
+			if tt.who&theOwner != 0 {
+				pids = append(pids, o.cmd.Process.Pid)
 			}
 			o.kill(pids...)
 
@@ -76,7 +76,7 @@ func TestKill(t *testing.T) {
 func TestKillAllThree(t *testing.T) {
 	o := newOwner(t, "quick")
 	dirGuard := o.dirGuard()
-	o.kill(o.cmd.Process.Pid, o.Spare, o.Keeper, dirGuard)
+	o.kill(o.Keeper, o.Spare, dirGuard, o.cmd.Process.Pid)
 	eventually(t, "the child is gone", func() bool { return !alivePid(o.Child) })
 	if !exists(o.State) {
 		t.Fatal("state directory is gone without anybody to remove it")

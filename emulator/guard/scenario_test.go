@@ -192,13 +192,23 @@ func (o *owner) survivors() []int {
 	return alive
 }
 
+// kill kills processes as if at one moment. Children come before their parents:
+// when a parent dies first, its child's process group is orphaned, and the
+// kernel continues what is stopped there.
 func (o *owner) kill(pids ...int) {
 	o.t.Helper()
-	// Stop them all first, so that none can act between two kills.
+	// Stop them all first, so that none can act between two kills. A signal
+	// takes its time to arrive.
 	for _, pid := range pids {
 		if err := unix.Kill(pid, unix.SIGSTOP); err != nil {
 			o.t.Fatalf("stop %d: %v", pid, err)
 		}
+	}
+	for _, pid := range pids {
+		eventually(o.t, fmt.Sprintf("process %d has stopped", pid), func() bool {
+			st, ok := readStat(pid)
+			return ok && st.state == 'T'
+		})
 	}
 	for _, pid := range pids {
 		if err := unix.Kill(pid, unix.SIGKILL); err != nil {
