@@ -66,7 +66,8 @@ type Arch uint8
 
 // The architectures an enclave can have.
 const (
-	X86_64  Arch = 0 //nolint:revive // the architecture's own name
+	//lint:ignore ST1003 the architecture's own name
+	X86_64  Arch = 0
 	AArch64 Arch = 1
 )
 

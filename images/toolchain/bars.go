@@ -18,11 +18,13 @@ func Bars(w io.Writer) ClosableProgress {
 	pw.SetOutputWriter(w)
 	pw.SetUpdateFrequency(100 * time.Millisecond)
 	pw.SetTrackerLength(24)
-	pw.SetMessageLength(36)
+	pw.SetMessageLength(48)
 	pw.SetTrackerPosition(progress.PositionRight)
 	style := progress.StyleDefault
 	style.Visibility.ETA = false
 	style.Visibility.Speed = false
+	style.Options.TimeInProgressPrecision = 100 * time.Millisecond
+	style.Options.TimeDonePrecision = 100 * time.Millisecond
 	pw.SetStyle(style)
 	if f, ok := w.(*os.File); ok {
 		// It looks by itself for standard output only; lines that wrap would make
@@ -110,6 +112,8 @@ func (s *bar) End(detail string, err error) {
 	if detail != "" {
 		s.t.UpdateMessage(fmt.Sprintf("tool chain   %s: %s", s.name, detail))
 	}
-	s.t.SetValue(s.total)
+	if s.total > 0 {
+		s.t.SetValue(s.total)
+	}
 	s.t.MarkAsDone()
 }

@@ -21,7 +21,7 @@ func (s *store) build(ctx context.Context, comp component, c *Content) (err erro
 		return err
 	}
 	t := tree{tmp}
-	stage := s.opts.Progress.Stage("unpack "+comp.part.String(), int64(len(c.Packages)), Count)
+	stage := s.opts.Progress.Stage("unpack "+comp.part.String(), int64(len(c.Packages))+1, Count) // and one for the rest
 	defer func() {
 		stage.End(c.Version, err)
 		if err != nil {

@@ -109,11 +109,11 @@ func (o Options) withDefaults() (Options, error) {
 		o.Parts = AllParts
 	}
 	if o.CacheDir == "" {
-		base, err := os.UserCacheDir()
+		dir, err := CacheDir()
 		if err != nil {
-			return o, &UnavailableError{Parts: o.Parts, Reason: fmt.Sprintf("no folder for the cache: %v", err), Err: err, Hint: "set " + EnvCache}
+			return o, &UnavailableError{Parts: o.Parts, Reason: err.Error(), Err: err}
 		}
-		o.CacheDir = filepath.Join(base, "nitrolab")
+		o.CacheDir = dir
 	}
 	abs, err := filepath.Abs(o.CacheDir)
 	if err != nil {

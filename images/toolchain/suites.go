@@ -95,16 +95,18 @@ func (s *store) tryChoice(ctx context.Context, a *debian.Archive, c suiteChoice,
 	if err != nil {
 		return nil, err
 	}
-	out := map[Part][]debian.Package{}
+	stage = s.opts.Progress.Stage("dependencies", 0, Count)
+	out, n := map[Part][]debian.Package{}, 0
 	for _, comp := range components {
-		if parts&comp.part == 0 {
+		if parts&comp.part == 0 || err != nil {
 			continue
 		}
-		if out[comp.part], err = comp.resolve(ctx, a, c); err != nil {
-			return nil, err
-		}
+		out[comp.part], err = comp.resolve(ctx, a, c)
+		n += len(out[comp.part])
 	}
-	return out, nil
+	stage.Set(int64(n))
+	stage.End(fmt.Sprintf("%d packages", n), err)
+	return out, err
 }
 
 // archiveConfig gathers what an archive is opened with.
@@ -186,7 +188,7 @@ func (s *store) explain(parts Part, tried []attempt, stop error) error {
 		e.Reason = fmt.Sprintf("not cached in %s, and the Debian archive cannot be reached (%s)", s.dir, strings.Join(lines, "; "))
 		e.Hint = "connect to a network once, or " + setHint(parts)
 	case count(debian.ErrSignature) > 0: // the rest does not matter then
-		e.Reason = fmt.Sprintf("the archive is not signed by a key in the keyring (%s)", lines[0])
+		e.Reason = fmt.Sprintf("the archive is not signed by a key in the keyring (%s)", strings.Join(lines, "; "))
 		e.Hint = fmt.Sprintf("update the package debian-archive-keyring, or set %s, or %s", EnvKeyring, setHint(parts))
 	default:
 		e.Reason = fmt.Sprintf("no suite of the archive has what is needed (%s)", strings.Join(lines, "; "))

@@ -25,10 +25,13 @@ const (
 
 func (t tree) root() string { return filepath.Join(t.dir, rootDir) }
 
+// modeMask are the permission bits that are recorded.
+const modeMask = 0o555
+
 // A fileRecord is what is known of one file since it was unpacked.
 type fileRecord struct {
 	Path   string `json:"path"` // below root, with slashes
-	Mode   uint32 `json:"mode"` // permission bits
+	Mode   uint32 `json:"mode"` // who may read and run it; not write, so that a cache can be made read-only
 	Size   int64  `json:"size"`
 	SHA256 string `json:"sha256,omitempty"` // of a regular file
 	Link   string `json:"link,omitempty"`   // of a symbolic link
@@ -66,7 +69,7 @@ func recordOf(ctx context.Context, name string) (fileRecord, error) {
 	if err != nil {
 		return fileRecord{}, err
 	}
-	r := fileRecord{Mode: uint32(info.Mode().Perm()), Size: info.Size()}
+	r := fileRecord{Mode: uint32(info.Mode().Perm() & modeMask), Size: info.Size()}
 	if r.stamp, err = stampOf(info); err != nil {
 		return fileRecord{}, err
 	}
@@ -155,8 +158,8 @@ func (r fileRecord) check(ctx context.Context, root string, deep bool) (fresh bo
 		return fresh, "is no regular file"
 	case info.Size() != r.Size:
 		return fresh, fmt.Sprintf("%d bytes where %d were", info.Size(), r.Size)
-	case uint32(info.Mode().Perm()) != r.Mode:
-		return fresh, fmt.Sprintf("mode %v where %v was", info.Mode().Perm(), fs.FileMode(r.Mode))
+	case uint32(info.Mode().Perm()&modeMask) != r.Mode:
+		return fresh, fmt.Sprintf("mode %v where %v was", info.Mode().Perm()&modeMask, fs.FileMode(r.Mode))
 	}
 	sum, err := hashFile(ctx, name)
 	if err != nil {

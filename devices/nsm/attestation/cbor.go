@@ -96,7 +96,7 @@ func mapHead(data []byte) (pairs int, rest []byte, err error) {
 	if n > uint64(len(rest)) { // each pair takes two bytes at least
 		return 0, nil, fmt.Errorf("says it has %d entries in %d bytes", n, len(rest))
 	}
-	return int(n), rest, nil //nolint:gosec // bounded by len(rest)
+	return int(n), rest, nil // bounded by len(rest)
 }
 
 // eachPair calls f for every entry of the map that data begins with, in wire

@@ -2,7 +2,7 @@ package attestation
 
 import (
 	"crypto/ecdsa"
-	"crypto/sha1" //nolint:gosec // key identifier of RFC 5280 4.2.1.2 (1), not a protection
+	"crypto/sha1" // key identifier of RFC 5280 4.2.1.2 (1), not a protection
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"encoding/asn1"
@@ -136,7 +136,7 @@ func keyID(key *ecdsa.PublicKey) ([]byte, error) {
 	if err != nil {
 		return nil, fmt.Errorf("encode public key: %w", err)
 	}
-	sum := sha1.Sum(point) //nolint:gosec // see the import
+	sum := sha1.Sum(point) // see the import
 	return sum[:], nil
 }
 

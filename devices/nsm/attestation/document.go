@@ -55,7 +55,7 @@ type Document struct {
 
 // Time is Timestamp as a time.
 func (d *Document) Time() time.Time {
-	return time.UnixMilli(int64(d.Timestamp)).UTC() //nolint:gosec // Parse checked maxTimestamp
+	return time.UnixMilli(int64(d.Timestamp)).UTC() // Parse checked maxTimestamp
 }
 
 // Fingerprint is the SHA-384 of the signed payload: an identifier for records

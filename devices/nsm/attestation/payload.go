@@ -48,7 +48,7 @@ var payloadEncoding = func() cbor.EncMode {
 func (p payload) encode() ([]byte, error) {
 	// Always nine bytes on the wire, where the shortest form would do with
 	// fewer until the year 2106.
-	timestamp := binary.BigEndian.AppendUint64([]byte{0x1b}, uint64(p.timestamp.UnixMilli())) //nolint:gosec // after 1970, see regional
+	timestamp := binary.BigEndian.AppendUint64([]byte{0x1b}, uint64(p.timestamp.UnixMilli())) // after 1970, see regional
 
 	var out bytes.Buffer
 	enc := payloadEncoding.NewEncoder(&out)

@@ -24,7 +24,7 @@ const (
 var (
 	null      = []byte{0xf6}
 	undefined = []byte{0xf7}
-	minusOne  = []byte{majorNeg | 0}
+	minusOne  = []byte{majorNeg} // the argument is 0
 
 	// selfDescribed is tag 55799, which changes nothing about the item after it
 	// (RFC 8949, section 3.4.6).

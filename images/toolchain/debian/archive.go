@@ -9,6 +9,7 @@ import (
 	"strconv"
 	"strings"
 	"syscall"
+	"time"
 )
 
 // Config says where an [Archive] works and what it fetches from.
@@ -31,7 +32,12 @@ type Config struct {
 	// Lock, if not nil, is kept open by every tool that is run: a lock on it
 	// then holds until the last of them is gone, even if this process is killed.
 	Lock *os.File
+	// Stall is how long a fetch may go without anything coming; zero means two
+	// minutes. apt has time limits of its own, but not in all of its methods.
+	Stall time.Duration
 }
+
+const defaultStall = 2 * time.Minute
 
 // An Archive is a Debian archive as seen through private state. It is not safe
 // for concurrent use, and two must not share a Dir.
@@ -127,8 +133,6 @@ func (a *Archive) configuration() string {
 	// there is no old list to apply a difference to.
 	set("Acquire::Languages", "none")
 	set("Acquire::PDiffs", "false")
-	// From file: mirrors too, the packages and not links to them.
-	set("Acquire::Source-Symlinks", "false")
 	return b.String()
 }
 
@@ -148,7 +152,13 @@ func (a *Archive) Update(ctx context.Context, progress func(percent float64), su
 	if err := os.WriteFile(filepath.Join(a.cfg.Dir, "sources.list"), []byte(list.String()), 0o600); err != nil {
 		return fmt.Errorf("update from Debian archive: %w", noSpace(err))
 	}
-	if _, err := a.tool(ctx, progress, "", "apt-get", "update", "-q"); err != nil {
+	report := func(p float64) float64 {
+		if progress != nil {
+			progress(p)
+		}
+		return p
+	}
+	if _, err := a.tool(ctx, report, "", "apt-get", "update", "-q"); err != nil {
 		return err
 	}
 	a.suites = suites
@@ -156,8 +166,10 @@ func (a *Archive) Update(ctx context.Context, progress func(percent float64), su
 }
 
 // tool runs one of apt's tools with the private configuration, in dir if that
-// is not empty.
-func (a *Archive) tool(ctx context.Context, progress func(float64), dir, name string, args ...string) ([]byte, error) {
+// is not empty. report, nil for a tool that does not fetch, is called with the
+// percentage that the tool tells, and gives a measure of what is done: if that
+// does not change for Config.Stall, the tool is ended.
+func (a *Archive) tool(ctx context.Context, report func(percent float64) float64, dir, name string, args ...string) ([]byte, error) {
 	c := command{
 		path: name,
 		args: args,
@@ -165,11 +177,27 @@ func (a *Archive) tool(ctx context.Context, progress func(float64), dir, name st
 		env:  []string{"APT_CONFIG=" + filepath.Join(a.cfg.Dir, "apt.conf")},
 		keep: a.cfg.Lock,
 	}
-	if progress != nil {
+	stall := a.cfg.Stall
+	if stall == 0 {
+		stall = defaultStall
+	}
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	watchdog := time.AfterFunc(stall, func() {
+		cancel(fmt.Errorf("%w: nothing has come for %v", ErrUnreachable, stall))
+	})
+	defer watchdog.Stop()
+	if report != nil {
 		c.args = append([]string{c.args[0], "-o", "APT::Status-Fd=3"}, c.args[1:]...)
+		last := -1.0
 		c.line = func(line string) {
-			if p, ok := statusPercent(line); ok {
-				progress(p)
+			p, ok := statusPercent(line)
+			if !ok {
+				return
+			}
+			if done := report(p); done != last {
+				last = done
+				watchdog.Reset(stall)
 			}
 		}
 	}

@@ -357,6 +357,28 @@ func TestDownloadErrors(t *testing.T) {
 			t.Errorf("error %v, want ErrUnreachable", err)
 		}
 	})
+	t.Run("mirror goes silent", func(t *testing.T) {
+		r := bigRepo(t)
+		r.Hook(func(w http.ResponseWriter, req *http.Request) {
+			if strings.Contains(req.URL.Path, "/pool/") {
+				w = &stallingWriter{ResponseWriter: w, left: 1 << 20, until: req.Context().Done()}
+			}
+			r.Files(w, req)
+		})
+		host, err := debian.ReadHost(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		a, err := debian.Open(debian.Config{Dir: t.TempDir(), Debs: t.TempDir(), Mirror: r.URL, Keyring: r.Keyring,
+			Architecture: "amd64", Host: host, Stall: 2 * time.Second})
+		if err != nil {
+			t.Fatal(err)
+		}
+		ps := fetchOne(t, r, a)
+		if err := a.Download(t.Context(), ps, nil); !errors.Is(err, debian.ErrUnreachable) || !strings.Contains(err.Error(), "nothing has come for 2s") {
+			t.Errorf("error %v, want ErrUnreachable for silence", err)
+		}
+	})
 	t.Run("cancelled while the mirror is silent", func(t *testing.T) {
 		r := bigRepo(t)
 		a, _ := openRepo(t, r, "")
@@ -372,4 +394,36 @@ func TestDownloadErrors(t *testing.T) {
 			t.Errorf("error %v, want context.Canceled", err)
 		}
 	})
+}
+
+// TestPasswordStaysOut fetches from a mirror whose address has a password in it,
+// and looks for it in every command line meanwhile.
+func TestPasswordStaysOut(t *testing.T) {
+	r := bigRepo(t)
+	mirror := strings.Replace(r.URL, "http://", "http://me:s3cret@", 1)
+	a, _ := openRepo(t, r, mirror)
+	ps := fetchOne(t, r, a)
+	r.Hook(func(w http.ResponseWriter, req *http.Request) {
+		if user, password, ok := req.BasicAuth(); !ok || user != "me" || password != "s3cret" {
+			t.Errorf("asked as %q with %q", user, password)
+		}
+		files, err := filepath.Glob("/proc/[0-9]*/cmdline")
+		if err != nil || len(files) == 0 {
+			t.Errorf("no processes: %v", err)
+		}
+		for _, f := range files {
+			if b, err := os.ReadFile(f); err == nil && strings.Contains(string(b), "s3cret") {
+				t.Errorf("password in command line %q", b)
+			}
+		}
+		r.Files(w, req)
+	})
+	if err := a.Download(t.Context(), ps, nil); err != nil {
+		t.Fatal(err)
+	}
+	r.Stop()
+	err := a.Update(t.Context(), nil, "base")
+	if err == nil || strings.Contains(err.Error(), "s3cret") {
+		t.Errorf("error %v, want one without the password", err)
+	}
 }

@@ -23,7 +23,7 @@ const (
 	// grace is how long a tool has to end after an interrupt, before it is
 	// killed. apt uses it to stamp a file that it was fetching, so that the next
 	// run can go on from there.
-	grace = 5 * time.Second
+	grace = 3 * time.Second
 )
 
 // A command is one run of a tool.

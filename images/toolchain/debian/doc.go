@@ -45,13 +45,15 @@ type ToolError struct {
 	Err      error    // from running it
 }
 
-// Error gives the last complaint but those that only say that there was one.
+// Error gives the first complaint, or for a signature the one that names the key.
 func (e *ToolError) Error() string {
 	msg := e.Err.Error()
+	if len(e.Messages) > 0 {
+		msg = e.Messages[0]
+	}
 	for _, m := range e.Messages {
-		if !strings.HasPrefix(m, "Some index files failed") {
+		if errors.Is(e.Kind, ErrSignature) && strings.HasPrefix(m, "GPG error") {
 			msg = m
-			break
 		}
 	}
 	if e.Kind != nil {

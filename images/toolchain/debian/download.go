@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"net/url"
 	"os"
 	"path/filepath"
 	"strings"
@@ -26,22 +27,23 @@ func (a *Archive) Download(ctx context.Context, ps []Package, progress func(done
 	if err != nil || len(todo) == 0 {
 		return err
 	}
-	var report func(float64)
-	if progress != nil {
-		var total int64
-		for _, p := range todo {
-			total += p.Size
-		}
-		// apt's own percentage does not know the sizes ahead; the files do.
-		report = func(float64) { progress(total-a.Missing(todo), total) }
-		report(0)
+	var total int64
+	for _, p := range todo {
+		total += p.Size
 	}
+	// apt's own percentage does not know the sizes ahead; the files do.
+	report := func(float64) float64 {
+		done := total - a.Missing(todo)
+		if progress != nil {
+			progress(done, total)
+		}
+		return float64(done)
+	}
+	report(0)
 	if err := a.fetch(ctx, todo, report); err != nil {
 		return err
 	}
-	if report != nil {
-		report(100)
-	}
+	report(100)
 	for _, p := range todo {
 		if err := Check(ctx, a.cfg.Debs, p); err != nil {
 			return err
@@ -79,7 +81,7 @@ func (a *Archive) missing(ctx context.Context, ps []Package) ([]Package, error) 
 // "apt-helper download-file", which is given the address and the hash that
 // apt-get prints, goes on with it, but is for plain addresses only: not, say, for
 // those that name a list of mirrors.
-func (a *Archive) fetch(ctx context.Context, ps []Package, report func(float64)) error {
+func (a *Archive) fetch(ctx context.Context, ps []Package, report func(float64) float64) error {
 	specs := []string{"-q"}
 	for _, p := range ps {
 		specs = append(specs, p.Name+"="+p.Version)
@@ -112,8 +114,8 @@ func (a *Archive) helper() string {
 	default:
 		return ""
 	}
-	if a.cfg.Host == nil {
-		return ""
+	if u, err := url.Parse(a.cfg.Mirror); err != nil || u.User != nil || a.cfg.Host == nil {
+		return "" // a password must not get into a command line, which anybody can read
 	}
 	return a.cfg.Host.helper
 }

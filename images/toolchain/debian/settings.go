@@ -18,11 +18,22 @@ func parseDump(dump []byte) []setting {
 	for lines.Scan() {
 		key, rest, ok := strings.Cut(lines.Text(), ` "`)
 		value, ended := strings.CutSuffix(rest, `";`)
-		if ok && ended && key != "" && !strings.ContainsAny(key, "\"; ") {
+		if ok && ended && isKey(key) {
 			out = append(out, setting{key, value})
 		}
 	}
 	return out
+}
+
+// isKey reports whether s is a key that can be written back as it is.
+func isKey(s string) bool {
+	for _, c := range []byte(s) {
+		alnum := 'a' <= c && c <= 'z' || 'A' <= c && c <= 'Z' || '0' <= c && c <= '9'
+		if !alnum && !strings.ContainsRune(":._-/+@", rune(c)) {
+			return false
+		}
+	}
+	return s != "" && !strings.Contains(s, "//")
 }
 
 // carried are the settings of the machine that also hold for a private run:

@@ -3,6 +3,7 @@ package debian
 import (
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -95,4 +96,19 @@ func TestFindKeyrings(t *testing.T) {
 	if diff := cmp.Diff([]string{known, named, a + "," + b}, h.Keyrings); diff != "" {
 		t.Errorf("keyrings (-want +got):\n%s", diff)
 	}
+}
+
+func FuzzAptConfig(f *testing.F) {
+	f.Add("Acquire::http::Proxy \"http://proxy.example:3128\";\nDir \"/\";\nDir::Etc \"etc/apt\";\nDir::Etc::sourcelist \"sources.list\";\n")
+	f.Add("Acquire::http::Proxy \"a\"b\";\nRootDir \"/x\";\n \"\";\n")
+	f.Fuzz(func(t *testing.T, in string) {
+		all := parseDump([]byte(in))
+		for _, s := range carry(all) {
+			// These go into a configuration file as they are.
+			if !expressible(s.value) || strings.ContainsAny(s.key, "\"; \n") {
+				t.Errorf("carries %q over", s)
+			}
+		}
+		_ = lookupPath(all, "Dir::Etc::sourcelist")
+	})
 }

@@ -134,7 +134,7 @@ func unpack(c Compression, body []byte, limit int64) ([]byte, error) {
 	case LZ4:
 		r = &lz4Legacy{in: in}
 	case XZ:
-		return unpackXZ(in, limit)
+		return unpackXZ(body, limit)
 	default:
 		return nil, ErrCompression
 	}

@@ -17,9 +17,12 @@ import (
 	"testing"
 	"time"
 
-	"golang.org/x/crypto/openpgp"           //nolint:staticcheck // frozen, but signs what gpgv reads
-	"golang.org/x/crypto/openpgp/clearsign" //nolint:staticcheck
-	"golang.org/x/crypto/openpgp/packet"    //nolint:staticcheck
+	//lint:ignore SA1019 frozen, but it signs what gpgv reads, and nothing but tests
+	"golang.org/x/crypto/openpgp"
+	//lint:ignore SA1019 as above
+	"golang.org/x/crypto/openpgp/clearsign"
+	//lint:ignore SA1019 as above
+	"golang.org/x/crypto/openpgp/packet"
 )
 
 // A Repo is an archive. Its methods fail the test on errors.
