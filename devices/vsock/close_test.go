@@ -244,7 +244,7 @@ func TestCloseTimeout(t *testing.T) {
 		time.Sleep(3*time.Second - 1)
 		synctest.Wait()
 		g.expect()
-		time.Sleep(1)
+		time.Sleep(time.Nanosecond)
 		synctest.Wait()
 		g.expect(p.rst())
 		wantStreams(t, g.dev, 0)

@@ -94,6 +94,8 @@ func TestRefusal(t *testing.T) {
 		{"loopback", 16, 1, 9000, request, 1, false},
 		{"wildcard", 16, 0xffffffff, 9000, request, 1, false},
 		{"parent to the host alias", 3, 2, 9000, request, 1, false},
+		{"parent to itself", 3, 3, 9000, request, 1, false},
+		{"parent to loopback", 3, 1, 9000, request, 1, false},
 		{"seqpacket", 16, 3, 9000, typed(TypeSeqpacket, OpRequest), 1, false},
 		{"datagram", 16, 3, 9000, typed(3, OpRW), 0, false},
 		{"type zero", 16, 3, 9000, typed(0, OpRequest), 1, false},

@@ -29,14 +29,14 @@ func (r *receiveCredit) due() bool { return r.fwd-r.told >= max(r.alloc/4, 1) }
 // packetOverhead is what we charge for a packet besides its payload.
 //
 // The credit of the specification counts payload only, but a Linux guest since
-// 6.12.92 (059b7dbd20a6, "vsock/virtio: fix potential unbounded skb queue")
-// also counts SKB_TRUESIZE(0), 576 bytes on x86-64, for each packet in its
-// queue. It compares the sum with buf_alloc, and since 6.12.94 (c6087c5aaad6,
-// a4f0b001782b) the count alone; if that exceeds buf_alloc, it resets the
-// connection. A sender that goes by the specification is cut off after 455
-// unread short packets. Charging a little more than either kernel does keeps
-// us on the safe side of both and costs at most a sixth of the window for
-// full-sized receive buffers.
+// 6.12.92 (upstream 059b7dbd20a6, May 2026) also counts SKB_TRUESIZE(0), 576
+// bytes on x86-64, for each packet in its queue. The first such kernels drop
+// data when the sum exceeds buf_alloc; from 6.12.94 on (c6087c5aaad6,
+// a4f0b001782b) they reset the connection when the count alone does, after 455
+// unread short packets. Later ones merge short packets first, Debian's 6.12.117
+// among them. A sender cannot tell which it has in front of it. Charging a
+// little more than any of them does is safe with all, and costs at most a sixth
+// of the window with full-sized receive buffers.
 const packetOverhead = 640
 
 // maxInFlight bounds the record of packets that the guest has not consumed.

@@ -229,6 +229,11 @@ func TestDataBeforeAccept(t *testing.T) {
 		_, err := c.Write([]byte("worm"))
 		wrote <- err
 	}()
+	waitFor(t, func() bool {
+		c.s.mu.Lock()
+		defer c.s.mu.Unlock()
+		return c.s.out != nil
+	})
 	g.post(1, rxBuffer)
 	g.post(1, rxBuffer)
 	got := g.until(func(p packet) bool { return p.Op == OpRW })
@@ -383,6 +388,42 @@ func TestRoundRobin(t *testing.T) {
 	}
 	for range n {
 		must(t, <-done)
+	}
+}
+
+// A Write that timed out has nothing under way: the slice is the caller's.
+func TestWriteTimesOut(t *testing.T) {
+	sw := newSwitch(t, nil)
+	l := listen(t, sw, CIDParent, 9000)
+	g := attach(t, sw, 16, 8)
+	p := g.conn(1, CIDParent, 9000)
+	p.h.BufAlloc = 1000
+	g.send(p.out(OpRequest))
+	g.expect(p.in(OpResponse, 0))
+	c := accept(t, l)
+	must(t, c.SetWriteDeadline(time.Now().Add(10*time.Millisecond)))
+	n, err := c.Write(make([]byte, 5000))
+	wantErr(t, err, os.ErrDeadlineExceeded)
+	if n != 1000 {
+		t.Errorf("wrote %d bytes, the guest had room for 1000", n)
+	}
+	if _, err := c.Write([]byte("x")); !errors.Is(err, os.ErrDeadlineExceeded) {
+		t.Errorf("write after the deadline: %v", err)
+	}
+	p.h.FwdCnt = 1000
+	g.send(p.out(OpCreditUpdate))
+	for _, f := range g.recv() {
+		if f.Op == OpRW && f.Len != 1000 {
+			t.Errorf("guest got %v", f)
+		}
+	}
+	must(t, c.SetWriteDeadline(time.Time{}))
+	if _, err := c.Write([]byte("goes on")); err != nil {
+		t.Fatal(err)
+	}
+	got := g.await(OpRW)
+	if last := got[len(got)-1]; string(last.Data) != "goes on" {
+		t.Errorf("guest got %v", last)
 	}
 }
 

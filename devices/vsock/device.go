@@ -108,22 +108,27 @@ func (d *Device) HandleQueue(i int) error {
 	case queueRx:
 		return d.fill()
 	case queueTx:
-		return d.drain()
+		return d.drain(math.MaxInt)
 	}
 	return nil
 }
 
-// StopQueue implements virtio.Device. The guest may only have been paused, so
-// the resets stay pending and are the first thing that it hears when the queue
-// is started again; a driver that started anew ignores them.
+// StopQueue implements virtio.Device.
+//
+// What the driver had put into the transmit queue is still taken: a guest that
+// writes and then reboots means what it wrote, and its last notification may
+// not have got through. Without a transmit queue the connections are reset. The
+// guest may only have been paused, so the resets stay pending and are the first
+// thing that it hears when it goes on; a driver that started anew ignores them.
 func (d *Device) StopQueue(i int) {
 	switch i {
 	case queueRx:
 		d.stopRx()
 	case queueTx:
+		_ = d.drain(d.tx.size()) // the transport has no use for the error any more
 		d.tx = txSide{}
+		d.resetAll()
 	}
-	d.resetAll()
 }
 
 // resetAll resets every connection that the guest may know of.
@@ -266,6 +271,13 @@ func (d *Device) arm(s *stream, after time.Duration) {
 	if early {
 		d.wake()
 	}
+}
+
+// armed reports whether the timer of a stream is set.
+func (d *Device) armed(s *stream) bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return s.timer >= 0
 }
 
 // wake makes the pump fill receive buffers and look at the timers.

@@ -27,8 +27,12 @@ func TestDriverRestarts(t *testing.T) {
 	g.send(pending.out(OpRequest)) // in the backlog
 	g.expect(pending.in(OpResponse, 0))
 
+	h := p.out(OpRW)
+	h.Len = 11
+	g.tx.Add([][]byte{wire(h), []byte(", last word")}, nil) // no notification
+
 	g.stop()
-	wantRead(t, c, []byte("before"))
+	wantRead(t, c, []byte("before, last word"))
 	wantEnd(t, c, unix.ECONNRESET)
 	wantEnd(t, dc, unix.ECONNRESET)
 	_, err := c.Write([]byte("x"))

@@ -13,8 +13,13 @@ const relayTimeout = 30 * time.Second
 // us and its own credit; what one sends waits in the buffer of its stream, and
 // is copied from there into the receive buffers of the other. The caller's
 // RESPONSE is held back until the called guest sent its own, so that neither
-// ever sees data on a connection that is not open.
+// ever sees data on a connection that is not open. A guest whose driver does not
+// run, because it boots or is gone, refuses: the caller can try again, which
+// beats waiting for its own timeout.
 func (d *Device) relay(k key, h *Header, guest *Device) bool {
+	if !guest.rx.up.Load() {
+		return false
+	}
 	mu := new(sync.Mutex)
 	caller := newStream(d, k, stateAnswering, mu)
 	called := newStream(guest, key{d.cid, k.guestPort, k.localPort}, stateRequested, mu)

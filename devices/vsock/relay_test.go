@@ -127,6 +127,17 @@ func TestGuestToGuestCancelled(t *testing.T) {
 	wantStreams(t, enclave.dev, 0)
 }
 
+// A guest that boots, or is gone, refuses.
+func TestGuestToGuestWithoutDriver(t *testing.T) {
+	_, parent, enclave := parentAndEnclave(t)
+	enclave.stop()
+	p := parent.conn(1234, 16, 1)
+	parent.send(p.out(OpRequest))
+	parent.expect(p.rst())
+	enclave.boot(8)
+	join(t, parent, enclave, 5000)
+}
+
 func TestGuestToGuestNoAnswer(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		_, parent, enclave := parentAndEnclave(t)
@@ -136,7 +147,7 @@ func TestGuestToGuestNoAnswer(t *testing.T) {
 		time.Sleep(relayTimeout - 1)
 		synctest.Wait()
 		parent.expect()
-		time.Sleep(1)
+		time.Sleep(time.Nanosecond)
 		synctest.Wait()
 		parent.expect(p.rst())
 		enclave.expect(enclave.conn(1, 3, 1234).rst())
@@ -163,10 +174,32 @@ func TestGuestToGuestCloseWithDataUnderWay(t *testing.T) {
 			t.Error("data differs")
 		}
 		enclave.await(OpShutdown)
-		enclave.send(pb.out(OpRST))
+		// Only now its time to confirm begins.
+		wantStreams(t, enclave.dev, 1)
+		time.Sleep(defaultCloseTimeout)
+		synctest.Wait()
+		enclave.expect(pb.rst())
 		wantStreams(t, parent.dev, 0)
 		wantStreams(t, enclave.dev, 0)
 	})
+}
+
+// What the caller says before it has an answer is passed on behind it.
+func TestGuestToGuestEarlyRequest(t *testing.T) {
+	_, parent, enclave := parentAndEnclave(t)
+	pa := parent.conn(1234, 16, 5000)
+	parent.send(pa.out(OpRequest))
+	pa.write([]byte("early"))
+	pa.shutdown(ShutdownSend)
+	enclave.await(OpRequest)
+	enclave.expect()
+	pb := enclave.conn(5000, 3, 1234)
+	enclave.send(pb.out(OpResponse))
+	got := enclave.await(OpShutdown)
+	if len(got) != 2 || string(got[0].Data) != "early" || got[1].Flags != ShutdownSend {
+		t.Errorf("enclave got %v", got)
+	}
+	parent.await(OpResponse)
 }
 
 func TestGuestToGuestReset(t *testing.T) {

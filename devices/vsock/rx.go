@@ -2,6 +2,7 @@ package vsock
 
 import (
 	"sync"
+	"sync/atomic"
 
 	"github.com/nitrolab/nitrolab/devices/virtio"
 )
@@ -12,7 +13,9 @@ const fillBatch = 256
 
 // rxSide is the half of a device that sends to the guest.
 type rxSide struct {
-	mu     sync.Mutex // protects all of it
+	up atomic.Bool // q is there; for those who cannot wait for mu
+
+	mu     sync.Mutex // protects what follows
 	q      *virtio.Queue
 	err    error // the driver broke q, which is nil then
 	chain  virtio.Chain
@@ -25,12 +28,14 @@ func (d *Device) startRx(q *virtio.Queue) {
 	defer d.rx.mu.Unlock()
 	if !d.closed.Load() {
 		d.rx.q, d.rx.err = q, nil
+		d.rx.up.Store(true)
 	}
 }
 
 func (d *Device) stopRx() {
 	d.rx.mu.Lock()
 	defer d.rx.mu.Unlock()
+	d.rx.up.Store(false)
 	d.rx.q, d.rx.err, d.rx.chain = nil, nil, virtio.Chain{}
 }
 
@@ -50,6 +55,7 @@ func (d *Device) fill() error {
 		}
 		ok, err := d.fillOne()
 		if err != nil {
+			r.up.Store(false)
 			r.q, r.err = nil, err
 			d.wake() // resets the connections
 			return err

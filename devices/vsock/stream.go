@@ -144,6 +144,9 @@ func (s *stream) block() {
 func (s *stream) timeout() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if s.dev.armed(s) {
+		return // set anew since it expired
+	}
 	switch s.state {
 	case stateRequested:
 		s.kill(unix.ETIMEDOUT, true)

@@ -21,14 +21,23 @@ type txSide struct {
 	header Header
 }
 
-// drain takes all packets out of the transmit queue. It never waits for
-// anybody. The error is that the driver broke the queue.
-func (d *Device) drain() error {
+// size is the number of chains that can be in the queue at a time.
+func (t *txSide) size() int {
+	if t.q == nil {
+		return 0
+	}
+	return t.q.Size()
+}
+
+// drain takes packets out of the transmit queue until there is none, or limit
+// were taken. It never waits for anybody. The error is that the driver broke
+// the queue.
+func (d *Device) drain(limit int) error {
 	t := &d.tx
 	if t.q == nil {
 		return nil
 	}
-	for n := 1; !d.closed.Load(); n++ {
+	for n := 1; n <= limit && !d.closed.Load(); n++ {
 		ok, err := t.q.Pop(&t.chain)
 		if err != nil {
 			return err

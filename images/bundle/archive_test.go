@@ -4,6 +4,7 @@ import (
 	"archive/tar"
 	"bytes"
 	"context"
+	"debug/elf"
 	"encoding/json"
 	"errors"
 	"io"
@@ -19,6 +20,7 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/tarball"
 
 	"github.com/nitrolab/nitrolab/images/bundle"
+	"github.com/nitrolab/nitrolab/images/bundle/bundletest"
 	"github.com/nitrolab/nitrolab/images/eif"
 )
 
@@ -168,7 +170,6 @@ func TestArchiveArchitecture(t *testing.T) {
 
 // TestPrograms checks commands that would fail inside the enclave.
 func TestPrograms(t *testing.T) {
-	const interpreter = "/lib64/ld-linux-x86-64.so.2"
 	tests := []struct {
 		name  string
 		files map[string]string
@@ -189,13 +190,13 @@ func TestPrograms(t *testing.T) {
 		{name: "a directory", files: map[string]string{"a/b": static}, cmd: "/a", want: "/a is not a regular file"},
 		{name: "not executable", files: map[string]string{"a": static}, modes: map[string]int{"a": 0o644}, cmd: "/a", want: "/a is not executable (mode 0644)"},
 		{name: "empty", files: map[string]string{"a": ""}, cmd: "/a", want: "/a is empty"},
-		{name: "wrong machine", files: map[string]string{"a": elfFile(arm, exec, 1, "")}, cmd: "/a", want: "built for EM_AARCH64"},
+		{name: "wrong machine", files: map[string]string{"a": staticARM}, cmd: "/a", want: "built for EM_AARCH64"},
 		{name: "dynamic without interpreter", files: map[string]string{"a": dynamic}, cmd: "/a", want: "/a is dynamically linked and the root filesystem has no " + interpreter},
 		{name: "script without interpreter", files: map[string]string{"a": "#!/usr/bin/python3\n"}, cmd: "/a", want: "/usr/bin/python3: no such file"},
 		{name: "script naming none", files: map[string]string{"a": "#! \n"}, cmd: "/a", want: "names no interpreter"},
 		{name: "script of itself", files: map[string]string{"a": "#!/a\n"}, cmd: "/a", want: "more than 4 in a row"},
 		{name: "no magic and no shell", files: map[string]string{"a": "echo"}, cmd: "/a", want: "/bin/sh: no such file"},
-		{name: "interpreter name too long", files: map[string]string{"a": elfFile(x86, exec, 1, strings.Repeat("x", 5000))}, cmd: "/a", want: "has 5001 bytes"},
+		{name: "interpreter name too long", files: map[string]string{"a": bundletest.Program(elf.EM_X86_64, elf.ET_EXEC, 1, strings.Repeat("x", 5000))}, cmd: "/a", want: "has 5001 bytes"},
 		{name: "cut ELF", files: map[string]string{"a": dynamic[:130]}, cmd: "/a", want: "damaged ELF file"},
 	}
 	for _, tt := range tests {

@@ -10,8 +10,6 @@ import (
 	"path"
 	"time"
 
-	"github.com/u-root/u-root/pkg/cpio"
-
 	"github.com/nitrolab/nitrolab/images/eif"
 	"github.com/nitrolab/nitrolab/images/rootfs"
 )
@@ -19,14 +17,16 @@ import (
 // A Spec says what to put together.
 type Spec struct {
 	Arch eif.Arch
-	// Kernel is the file of a bzImage (x86_64) or an uncompressed Image
-	// (aarch64). An ELF kernel is taken with a warning, see [Result.Warnings].
-	Kernel string
-	// Cmdline is the kernel command line; it must suit the kernel.
+	// Kernel is what boots.
+	Kernel Kernel
+	// Cmdline is the kernel command line; it must suit the kernel, as [Cmdline]
+	// does those of distributions.
 	Cmdline string
-	// Bootstrap is the first ramdisk.
+	// Bootstrap is the first ramdisk; the zero value is nitrolab's init with the
+	// modules of Kernel.
 	Bootstrap Bootstrap
-	// App is what the enclave runs: a [Binary], a [Directory] or an [Archive].
+	// App is what the enclave runs: a [Binary], a [Directory], an [Archive] or
+	// [Records].
 	App App
 
 	// Name and Version describe the image in its metadata, which is not
@@ -51,23 +51,15 @@ type Spec struct {
 	Limits rootfs.Limits
 }
 
-// A Bootstrap is the first ramdisk, in one of two forms.
-type Bootstrap struct {
-	// Records are its files; they must have an executable "init". A directory
-	// "dev" and missing parents are added; times and owners become 0.
-	Records []cpio.Record
-	// Ramdisk is a whole archive, plain or compressed, used as it is. Zeros are
-	// added to it up to a multiple of 4 bytes, without which no kernel finds
-	// the application behind it.
-	Ramdisk *io.SectionReader
-}
-
 // A Result says what was built.
 type Result struct {
 	Measurements eif.Measurements
 	// Command and Env are what the enclave runs.
 	Command []string
 	Env     []string
+	// KernelSize and RamdiskSizes are in bytes; the bootstrap is the first ramdisk.
+	KernelSize   int64
+	RamdiskSizes [2]int64
 	// Warnings are sentences about what the image loses or what the real Nitro
 	// stack would do differently.
 	Warnings []string
@@ -109,11 +101,11 @@ func (b *builder) build(ctx context.Context, output string) (*Result, error) {
 	if b.spec.App == nil {
 		return nil, errors.New("bundle: no application given")
 	}
-	kernel, info, err := b.kernel()
+	kernel, release, err := b.kernel(ctx)
 	if err != nil {
 		return nil, err
 	}
-	bootstrap, err := b.bootstrap(ctx)
+	bootstrap, err := b.bootstrap(ctx, release)
 	if err != nil {
 		return nil, err
 	}
@@ -124,7 +116,7 @@ func (b *builder) build(ctx context.Context, output string) (*Result, error) {
 	if err := checkCommand(app.tree, app.cmd, b.spec.Arch); err != nil {
 		return nil, err
 	}
-	customer, err := b.customer(ctx, app)
+	customer, err := customerRamdisk(app)
 	if err != nil {
 		return nil, err
 	}
@@ -133,17 +125,24 @@ func (b *builder) build(ctx context.Context, output string) (*Result, error) {
 		Kernel:   withContext(ctx, kernel),
 		Cmdline:  b.spec.Cmdline,
 		Ramdisks: []*io.SectionReader{withContext(ctx, bootstrap), withContext(ctx, customer)},
-		Metadata: b.metadata(app, info),
+		Metadata: b.metadata(app, release),
 		Signer:   b.spec.Signer,
 	})
 	if err != nil {
 		return nil, err
 	}
-	return &Result{Measurements: m, Command: app.cmd, Env: app.env, Warnings: b.warnings}, nil
+	return &Result{
+		Measurements: m, Command: app.cmd, Env: app.env,
+		KernelSize: kernel.Size(), RamdiskSizes: [2]int64{bootstrap.Size(), customer.Size()},
+		Warnings: b.warnings,
+	}, nil
 }
 
 // metadata describes the image.
-func (b *builder) metadata(app *application, kernel kernelInfo) eif.Metadata {
+func (b *builder) metadata(app *application, release string) eif.Metadata {
+	if release == "" {
+		release = "Unknown" // nitro-cli's word
+	}
 	m := eif.Metadata{
 		ImageName:    b.spec.Name,
 		ImageVersion: b.spec.Version,
@@ -152,7 +151,7 @@ func (b *builder) metadata(app *application, kernel kernelInfo) eif.Metadata {
 			BuildTool:        b.spec.Tool,
 			BuildToolVersion: b.spec.ToolVersion,
 			OperatingSystem:  "Linux",
-			KernelVersion:    kernel.version,
+			KernelVersion:    release,
 		},
 		DockerInfo:     app.dockerInfo,
 		CustomMetadata: b.spec.CustomMetadata,

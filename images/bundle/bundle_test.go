@@ -3,6 +3,7 @@ package bundle_test
 import (
 	"bytes"
 	"context"
+	"debug/elf"
 	"encoding/json"
 	"errors"
 	"io"
@@ -16,8 +17,10 @@ import (
 	"github.com/u-root/u-root/pkg/cpio"
 
 	"github.com/nitrolab/nitrolab/images/bundle"
+	"github.com/nitrolab/nitrolab/images/bundle/bundletest"
 	"github.com/nitrolab/nitrolab/images/eif"
 	"github.com/nitrolab/nitrolab/images/rootfs"
+	"github.com/nitrolab/nitrolab/images/toolchain/kernelimage/kernelimagetest"
 )
 
 // TestLayout compares with what nitro-cli puts where.
@@ -49,10 +52,13 @@ func TestLayout(t *testing.T) {
 	if second["cmd"] != "/app\n--port\n5000\n\n" || second["env"] != "A=1\nB=x y\n" || second["rootfs/app"] != static {
 		t.Errorf("cmd %q, env %q", second["cmd"], second["env"])
 	}
-	for i, r := range im.Ramdisks() {
-		if r.Size()%512 != 0 {
-			t.Errorf("ramdisk %d has %d bytes", i, r.Size())
+	for i, d := range im.Ramdisks() {
+		if d.Size()%4 != 0 || d.Size() != r.RamdiskSizes[i] {
+			t.Errorf("ramdisk %d has %d bytes, the result says %d", i, d.Size(), r.RamdiskSizes[i])
 		}
+	}
+	if n := im.Kernel().Size(); n != r.KernelSize {
+		t.Errorf("kernel has %d bytes, the result says %d", n, r.KernelSize)
 	}
 	if w, err := im.Warnings(); err != nil || len(w) != 0 {
 		t.Errorf("warnings of the image: %q, %v", w, err)
@@ -214,10 +220,10 @@ func TestBuildRefuses(t *testing.T) {
 	file := func(s string) *io.SectionReader { return io.NewSectionReader(strings.NewReader(s), 0, int64(len(s))) }
 	app := func(a bundle.App) func(*bundle.Spec) { return func(s *bundle.Spec) { s.App = a } }
 	kernel := func(content string) func(*bundle.Spec) {
-		return func(s *bundle.Spec) { s.Kernel = write(t, t.TempDir(), "kernel", content, 0o644) }
+		return func(s *bundle.Spec) { s.Kernel.Image = write(t, t.TempDir(), "kernel", content, 0o644) }
 	}
 	without := func(at int, v byte) string {
-		b := []byte(bzImage(""))
+		b := bundletest.BzImage(t)
 		b[at] = v
 		return string(b)
 	}
@@ -227,18 +233,33 @@ func TestBuildRefuses(t *testing.T) {
 		want   string
 	}{
 		{"no application", app(nil), "no application given"},
-		{"no kernel", func(s *bundle.Spec) { s.Kernel = filepath.Join(dir, "none") }, "no such file"},
-		{"kernel is a directory", func(s *bundle.Spec) { s.Kernel = dir }, "not a regular file"},
-		{"kernel is something else", kernel("hello"), "neither a bzImage (x86_64) nor an uncompressed Image (aarch64)"},
-		{"kernel is empty", kernel(""), "neither a bzImage"},
+		{"no kernel", func(s *bundle.Spec) { s.Kernel.Image = filepath.Join(dir, "none") }, "no such file"},
+		{"kernel is a directory", func(s *bundle.Spec) { s.Kernel.Image = dir }, "not a regular file"},
+		{"kernel is something else", kernel(strings.Repeat("hello", 1000)), "not a usable Linux kernel image"},
+		{"kernel is empty", kernel(""), "not a usable Linux kernel image"},
 		{"zImage", kernel(without(0x211, 0)), "a zImage, allowed is a bzImage"},
 		{"32-bit kernel", kernel(without(0x236, 0)), "a kernel for 32 bits"},
-		{"arm64 kernel", kernel(strings.Repeat("\x00", 0x38) + "ARM\x64" + strings.Repeat("\x00", 64)), "is for aarch64, wanted is x86_64"},
-		{"arm64 ELF kernel", kernel(elfFile(arm, exec, 1, "")), "is for aarch64, wanted is x86_64"},
-		{"ELF kernel of another machine", kernel(elfFile(243, exec, 1, "")), "ELF file for machine 243"},
+		{"32-bit ELF kernel", kernel(elf32(t)), "a kernel for 32 bits"},
+		{"arm64 kernel", kernel(imageARM), "is for aarch64, wanted is x86_64"},
+		{"arm64 ELF kernel", kernel(staticARM), "machine 183 is not x86"},
+		{"ELF kernel of another machine", kernel(bundletest.Program(elf.EM_RISCV, elf.ET_EXEC, 1, "")), "machine 243 is not x86"},
+		{"modules of another kernel", func(s *bundle.Spec) {
+			s.Kernel.Image, s.Kernel.Modules = bundletest.Kernel(t, "6.12.2-test")
+			s.Bootstrap = bundle.Bootstrap{Init: []byte("INIT")}
+		}, `of kernel "6.12.2-test", the kernel vmlinuz is "6.12.1-test"`},
+		{"no modules", func(s *bundle.Spec) {
+			s.Kernel.Modules, s.Bootstrap = t.TempDir(), bundle.Bootstrap{Init: []byte("INIT")}
+		}, "module folder"},
 
-		{"no bootstrap", func(s *bundle.Spec) { s.Bootstrap = bundle.Bootstrap{} }, "neither records nor a ramdisk"},
-		{"two bootstraps", func(s *bundle.Spec) { s.Bootstrap.Ramdisk = file("070701") }, "both records and a ramdisk"},
+		{"two bootstraps", func(s *bundle.Spec) { s.Bootstrap.Ramdisk = file("070701") }, "given are 2 of init, records and ramdisk, allowed is one"},
+		{"init and records", func(s *bundle.Spec) { s.Bootstrap.Init = []byte("INIT") }, "given are 2"},
+		{"modules without a place", func(s *bundle.Spec) { s.Kernel.Modules = dir }, "the modules of the kernel have no place in it"},
+		{"empty init", func(s *bundle.Spec) { s.Bootstrap = bundle.Bootstrap{Init: []byte{}} }, "no executable /init"},
+		{"no records", func(s *bundle.Spec) { s.Bootstrap.Records = []cpio.Record{} }, "no executable /init"},
+		{"init for another architecture", func(s *bundle.Spec) {
+			s.Arch, s.Bootstrap = eif.AArch64, bundle.Bootstrap{}
+			kernel(imageARM)(s)
+		}, "nitrolab's init is for x86_64, the enclave is aarch64"},
 		{"no init", func(s *bundle.Spec) { s.Bootstrap.Records = []cpio.Record{cpio.Directory("dev", 0o755)} }, "no executable /init"},
 		{"init not executable", func(s *bundle.Spec) { s.Bootstrap.Records = []cpio.Record{cpio.StaticFile("init", "", 0o644)} }, "no executable /init"},
 		{"init outside", func(s *bundle.Spec) {
@@ -252,18 +273,26 @@ func TestBuildRefuses(t *testing.T) {
 		{"program is a script", app(bundle.Binary{Path: write(t, dir, "script", "#!/bin/sh\n", 0o755)}), "not an ELF program"},
 		{"dynamic program", app(bundle.Binary{Path: write(t, dir, "dynamic", dynamic, 0o755)}),
 			"dynamically linked: it needs the interpreter /lib64/ld-linux-x86-64.so.2; link it statically"},
-		{"program for aarch64", app(bundle.Binary{Path: write(t, dir, "arm", elfFile(arm, exec, 1, ""), 0o755)}),
+		{"program for aarch64", app(bundle.Binary{Path: write(t, dir, "arm", staticARM, 0o755)}),
 			"built for EM_AARCH64 (ELFCLASS64), the enclave is x86_64"},
-		{"object file", app(bundle.Binary{Path: write(t, dir, "object", elfFile(x86, 1, 1, ""), 0o755)}), "of type ET_REL, not a program"},
-		{"shared library", app(bundle.Binary{Path: write(t, dir, "library", elfFile(x86, 3, 0, ""), 0o755)}), "without an entry point"},
+		{"object file", app(bundle.Binary{Path: write(t, dir, "object", bundletest.Program(elf.EM_X86_64, elf.ET_REL, 1, ""), 0o755)}), "of type ET_REL, not a program"},
+		{"shared library", app(bundle.Binary{Path: write(t, dir, "library", bundletest.Program(elf.EM_X86_64, elf.ET_DYN, 0, ""), 0o755)}), "without an entry point"},
 		{"cut program", app(bundle.Binary{Path: write(t, dir, "cut", static[:20], 0o755)}), "damaged ELF file"},
 
 		{"newline in argument", app(bundle.Binary{Path: good, Args: []string{"a\nb"}}), `argument "a\nb" has a newline`},
+		{"no variable", app(bundle.Binary{Path: good, Env: []string{"A"}}), `environment variable "A" is not NAME=value`},
+		{"variable without a name", app(bundle.Binary{Path: good, Env: []string{"=x"}}), "is not NAME=value"},
+		{"zero byte in variable", app(bundle.Binary{Path: good, Env: []string{"A=\x00"}}), "environment variable"},
 		{"newline in variable", app(bundle.Binary{Path: good, Env: []string{"A=\n"}}), "environment variable"},
 		{"no command", app(bundle.Directory{Path: root}), "no command given"},
 		{"empty command", app(bundle.Directory{Path: root, Cmd: []string{""}}), "the command is empty"},
 		{"no directory", app(bundle.Directory{Path: filepath.Join(dir, "none"), Cmd: []string{"x"}}), "no such file"},
 		{"directory is a file", app(bundle.Directory{Path: good, Cmd: []string{"x"}}), "not a directory"},
+		{"records without a command", app(bundle.Records{}), "no command given"},
+		{"record below a file", app(bundle.Records{Files: []cpio.Record{cpio.StaticFile("a", static, 0o755), cpio.StaticFile("a/b", "", 0o644)}, Cmd: []string{"/a"}}), "a parent is not a directory"},
+		{"record above the root", app(bundle.Records{Files: []cpio.Record{cpio.StaticFile("../cmd", "/evil", 0o644)}, Cmd: []string{"/a"}}), `name has a ".."`},
+		{"record without its content", app(bundle.Records{Files: []cpio.Record{{Info: cpio.Info{Name: "a", Mode: cpio.S_IFREG, NLink: 2}}}, Cmd: []string{"/a"}}), "hard link without content"},
+		{"records without the program", app(bundle.Records{Cmd: []string{"/a"}}), "no such file in the root filesystem"},
 		{"no archive", app(bundle.Archive{Path: filepath.Join(dir, "none")}), "no such file"},
 		{"archive is a program", app(bundle.Archive{Path: good}), "not a readable tar archive"},
 		{"custom metadata", func(s *bundle.Spec) { s.CustomMetadata = json.RawMessage("[]") }, "custom metadata"},
@@ -289,6 +318,16 @@ func TestBuildRefuses(t *testing.T) {
 	}
 }
 
+// elf32 is a kernel for 32 bits, uncompressed.
+func elf32(t testing.TB) string {
+	t.Helper()
+	b := make([]byte, 64+32)
+	copy(b, "\x7fELF\x01\x01\x01")
+	b[18] = byte(elf.EM_386)
+	b[28], b[42], b[44] = 64, 32, 1 // one program header, of nothing
+	return string(b)
+}
+
 func TestCancelled(t *testing.T) {
 	dir := t.TempDir()
 	spec := newSpec(t, dir, bundle.Binary{Path: write(t, dir, "server", static, 0o755)})
@@ -302,7 +341,7 @@ func TestCancelled(t *testing.T) {
 func TestELFKernelWarns(t *testing.T) {
 	dir := t.TempDir()
 	spec := newSpec(t, dir, bundle.Binary{Path: write(t, dir, "server", static, 0o755)})
-	spec.Kernel = write(t, dir, "vmlinux", elfFile(x86, exec, 1, ""), 0o644)
+	spec.Kernel.Image = write(t, dir, "vmlinux", string(kernelimagetest.Kernel{}.ELF(t)), 0o644)
 	r, im := build(t, spec)
 	if len(r.Warnings) != 1 || !strings.Contains(r.Warnings[0], "not on the Nitro hypervisor") {
 		t.Errorf("warnings %q", r.Warnings)
@@ -312,11 +351,23 @@ func TestELFKernelWarns(t *testing.T) {
 	}
 }
 
+// A kernel that only it can unpack itself boots all the same.
+func TestOpaqueKernel(t *testing.T) {
+	dir := t.TempDir()
+	spec := newSpec(t, dir, bundle.Binary{Path: write(t, dir, "server", static, 0o755)})
+	b := kernelimagetest.BzImage(bundletest.Release, []byte("\x89LZO\x00\r\n\x1a\n and so on, and on"))
+	b[0x211], b[0x236] = 1, 1
+	spec.Kernel.Image = write(t, dir, "lzo", string(b), 0o644)
+	if _, im := build(t, spec); im.Kernel().Size() != int64(len(b)) {
+		t.Error("another kernel is in the image")
+	}
+}
+
 func TestAArch64(t *testing.T) {
 	dir := t.TempDir()
-	spec := newSpec(t, dir, bundle.Binary{Path: write(t, dir, "server", elfFile(arm, exec, 1, ""), 0o755)})
+	spec := newSpec(t, dir, bundle.Binary{Path: write(t, dir, "server", staticARM, 0o755)})
 	spec.Arch = eif.AArch64
-	spec.Kernel = write(t, dir, "Image", strings.Repeat("\x00", 0x38)+"ARM\x64"+strings.Repeat("\x00", 64), 0o644)
+	spec.Kernel.Image = write(t, dir, "Image", imageARM, 0o644)
 	if _, im := build(t, spec); im.Arch() != eif.AArch64 {
 		t.Error("architecture is not in the flags")
 	}

@@ -1,6 +1,7 @@
 // Package bundle makes a bootable enclave image out of an application: a static
-// binary, a directory or a container image, together with a kernel, a command
-// line and the bootstrap that runs it.
+// binary, a directory, a container image or files in memory, together with a
+// kernel and its modules, a command line and the bootstrap that runs it. It is
+// what Docker and linuxkit do for nitro-cli, without either.
 //
 // The image has the layout of nitro-cli's. Ramdisk 0 is the bootstrap: /init,
 // /dev, kernel modules. Ramdisk 1 is the application: its root filesystem below

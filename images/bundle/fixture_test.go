@@ -1,10 +1,8 @@
 package bundle_test
 
 import (
-	"bytes"
 	"context"
-	"encoding/binary"
-	"errors"
+	"debug/elf"
 	"io"
 	"os"
 	"path/filepath"
@@ -14,60 +12,20 @@ import (
 	"github.com/u-root/u-root/pkg/cpio"
 
 	"github.com/nitrolab/nitrolab/images/bundle"
+	"github.com/nitrolab/nitrolab/images/bundle/bundletest"
 	"github.com/nitrolab/nitrolab/images/eif"
+	"github.com/nitrolab/nitrolab/images/initramfs/initramfstest"
 )
 
-// elfFile makes the head of a 64-bit little-endian ELF file, which is all that
-// a check can see: machine 62 is x86_64, type 2 a program.
-func elfFile(machine, typ uint16, entry uint64, interpreter string) string {
-	var b bytes.Buffer
-	put := func(v any) { binary.Write(&b, binary.LittleEndian, v) }
-	b.WriteString("\x7fELF\x02\x01\x01\x00\x00\x00\x00\x00\x00\x00\x00\x00")
-	put(typ)
-	put(machine)
-	put(uint32(1))
-	put(entry)
-	put(uint64(64)) // program headers
-	put(uint64(0))
-	put(uint32(0))
-	phnum := uint16(0)
-	if interpreter != "" {
-		phnum = 1
-	}
-	for _, v := range []uint16{64, 56, phnum, 64, 0, 0} {
-		put(v)
-	}
-	if interpreter != "" {
-		put(uint32(3)) // PT_INTERP
-		put(uint32(4))
-		for _, v := range []uint64{120, 0, 0, uint64(len(interpreter) + 1), uint64(len(interpreter) + 1), 1} {
-			put(v)
-		}
-		b.WriteString(interpreter + "\x00")
-	}
-	return b.String()
-}
-
-const (
-	x86, arm = 62, 183
-	exec     = 2
-)
+const interpreter = "/lib64/ld-linux-x86-64.so.2"
 
 var (
-	static  = elfFile(x86, exec, 0x400000, "")
-	dynamic = elfFile(x86, exec, 0x400000, "/lib64/ld-linux-x86-64.so.2")
+	static    = bundletest.Static()
+	staticARM = bundletest.Program(elf.EM_AARCH64, elf.ET_EXEC, 1, "")
+	dynamic   = bundletest.Program(elf.EM_X86_64, elf.ET_EXEC, 0x400000, interpreter)
+	// imageARM is the head of a kernel for aarch64.
+	imageARM = strings.Repeat("\x00", 56) + "ARM\x64" + strings.Repeat("\x00", 64)
 )
-
-// bzImage makes the head of a bzImage with a version string.
-func bzImage(version string) string {
-	b := make([]byte, 0x600)
-	b[0x1fe], b[0x1ff] = 0x55, 0xaa
-	copy(b[0x202:], "HdrS")
-	b[0x211], b[0x236] = 1, 1
-	binary.LittleEndian.PutUint16(b[0x20e:], 0x300)
-	copy(b[0x500:], version)
-	return string(b)
-}
 
 func write(t testing.TB, dir, name, content string, mode os.FileMode) string {
 	t.Helper()
@@ -95,7 +53,7 @@ func bootstrap() bundle.Bootstrap {
 func newSpec(t testing.TB, dir string, app bundle.App) bundle.Spec {
 	t.Helper()
 	return bundle.Spec{
-		Kernel:    write(t, dir, "bzImage", bzImage("6.12.1-test (me@here) #1 SMP"), 0o644),
+		Kernel:    bundle.Kernel{Image: write(t, dir, "bzImage", string(bundletest.BzImage(t)), 0o644)},
 		Cmdline:   "console=ttyS0",
 		Bootstrap: bootstrap(),
 		App:       app,
@@ -127,24 +85,10 @@ func build(t testing.TB, spec bundle.Spec) (*bundle.Result, *eif.File) {
 	return r, im
 }
 
-// files reads a ramdisk with u-root: name to content, and the order.
+// files reads a ramdisk: name to content, and the order.
 func files(t testing.TB, r io.ReaderAt) (map[string]string, string) {
 	t.Helper()
-	recs, err := cpio.ReadAllRecords(cpio.Newc.Reader(r))
-	if err != nil {
-		t.Fatal(err)
-	}
-	content := make(map[string]string)
-	var names []string
-	for _, rec := range recs {
-		b := make([]byte, rec.FileSize)
-		if _, err := rec.ReadAt(b, 0); err != nil && !errors.Is(err, io.EOF) {
-			t.Fatal(err)
-		}
-		content[rec.Name] = string(b)
-		names = append(names, rec.Name)
-	}
-	return content, strings.Join(names, " ")
+	return initramfstest.Contents(t, r), strings.Join(initramfstest.Names(t, r), " ")
 }
 
 func fileMode(m int) os.FileMode { return os.FileMode(m) }

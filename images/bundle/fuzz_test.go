@@ -1,12 +1,14 @@
 package bundle
 
 import (
+	"bytes"
 	"io"
 	"strings"
 	"testing"
 
-	"golang.org/x/sys/unix"
+	"github.com/u-root/u-root/pkg/cpio"
 
+	"github.com/nitrolab/nitrolab/images/bundle/bundletest"
 	"github.com/nitrolab/nitrolab/images/eif"
 	"github.com/nitrolab/nitrolab/images/rootfs"
 )
@@ -23,8 +25,7 @@ func FuzzProgram(f *testing.F) {
 	f.Fuzz(func(t *testing.T, content string) {
 		tree := rootfs.New(rootfs.Limits{})
 		for _, name := range []string{"a", "sh"} {
-			e := rootfs.Entry{Path: name, Mode: unix.S_IFREG | 0o755, Size: int64(len(content)), Content: rootfs.Bytes(content)}
-			if err := tree.Add(e); err != nil {
+			if err := tree.Add(cpio.StaticFile(name, content, 0o755)); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -34,24 +35,14 @@ func FuzzProgram(f *testing.F) {
 	})
 }
 
-// FuzzKernel identifies anything as a kernel.
+// FuzzKernel takes anything as a kernel.
 func FuzzKernel(f *testing.F) {
 	f.Add([]byte("\x7fELF\x02\x01\x01"))
-	b := make([]byte, 0x300)
-	b[0x1fe], b[0x1ff], b[0x211], b[0x236], b[0x20e] = 0x55, 0xaa, 1, 1, 0x80
-	copy(b[0x202:], "HdrS")
-	copy(b[0x280:], "6.12 x")
-	f.Add(b)
+	f.Add(bundletest.BzImage(f))
 	f.Fuzz(func(t *testing.T, b []byte) {
-		info, err := identifyKernel(io.NewSectionReader(readerAt(b), 0, int64(len(b))))
-		if err == nil && (info.version == "" || strings.ContainsAny(info.version, " \n\x00")) {
-			t.Fatalf("version %q", info.version)
+		info, err := probeKernel(io.NewSectionReader(bytes.NewReader(b), 0, int64(len(b))))
+		if err == nil && (info.Format == "" || strings.ContainsAny(info.Version, " \n\x00")) {
+			t.Fatalf("format %q, version %q", info.Format, info.Version)
 		}
 	})
-}
-
-type readerAt []byte
-
-func (r readerAt) ReadAt(p []byte, off int64) (int, error) {
-	return strings.NewReader(string(r)).ReadAt(p, off)
 }

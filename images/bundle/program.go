@@ -9,6 +9,8 @@ import (
 	"path"
 	"strings"
 
+	"github.com/u-root/u-root/pkg/cpio"
+
 	"github.com/nitrolab/nitrolab/images/eif"
 	"github.com/nitrolab/nitrolab/images/rootfs"
 )
@@ -56,7 +58,7 @@ func checkCommand(tree *rootfs.Tree, cmd []string, arch eif.Arch) error {
 	if !strings.Contains(at, "/") {
 		at = ""
 		for _, dir := range searchPath {
-			if e, err := tree.Lookup(path.Join(dir, cmd[0])); err == nil && e.IsRegular() && e.Mode&0o111 != 0 {
+			if e, err := tree.Lookup(path.Join(dir, cmd[0])); err == nil && isProgram(e) {
 				at = path.Join(dir, cmd[0])
 				break
 			}
@@ -78,28 +80,26 @@ func checkCommand(tree *rootfs.Tree, cmd []string, arch eif.Arch) error {
 	return fault("its interpreters are scripts, more than %d in a row", maxScripts)
 }
 
+// isProgram reports whether a file could be executed, as far as its mode says.
+func isProgram(f cpio.Record) bool {
+	return f.Mode&cpio.S_IFMT == cpio.S_IFREG && f.Mode&0o111 != 0
+}
+
 // checkFile checks one executable and returns the interpreter of a script.
 func checkFile(tree *rootfs.Tree, at string, arch eif.Arch) (string, error) {
 	e, err := tree.Lookup(at)
 	switch {
 	case err != nil:
 		return "", fmt.Errorf("%s: %w", at, errors.Unwrap(err))
-	case !e.IsRegular():
+	case e.Mode&cpio.S_IFMT != cpio.S_IFREG:
 		return "", fmt.Errorf("%s is not a regular file", at)
 	case e.Mode&0o111 == 0:
 		return "", fmt.Errorf("%s is not executable (mode %#o)", at, e.Mode&0o7777)
-	case e.Size == 0:
+	case e.FileSize == 0:
 		return "", fmt.Errorf("%s is empty", at)
 	}
-	r, err := e.Content.Open()
-	if err != nil {
-		return "", err
-	}
-	if c, ok := r.(io.Closer); ok {
-		defer c.Close()
-	}
-	head := make([]byte, min(scriptHead, e.Size))
-	if n, err := r.ReadAt(head, 0); n != len(head) {
+	head := make([]byte, min(scriptHead, e.FileSize))
+	if n, err := e.ReadAt(head, 0); n != len(head) {
 		return "", fmt.Errorf("%s: %w", at, err)
 	}
 	switch {
@@ -111,7 +111,7 @@ func checkFile(tree *rootfs.Tree, at string, arch eif.Arch) (string, error) {
 		}
 		return words[0], nil
 	case bytes.HasPrefix(head, []byte(elf.ELFMAG)):
-		interpreter, err := checkELF(r, arch)
+		interpreter, err := checkELF(e, arch)
 		if err != nil {
 			return "", fmt.Errorf("%s: %w", at, err)
 		}

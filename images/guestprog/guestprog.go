@@ -32,10 +32,11 @@ const (
 	Agent     = "agent"     // SSH server on vsock, for shells and tests
 	Misbehave = "misbehave" // panics, hangs, resets and floods on purpose
 	NSM       = "nsm"       // asks /dev/nsm from the command line
+	Vsock     = "vsock"     // joins standard input and output with a vsock connection
 )
 
 // All returns the names of all programs.
-func All() []string { return []string{Init, Attest, Agent, Misbehave, NSM} }
+func All() []string { return []string{Init, Attest, Agent, Misbehave, NSM, Vsock} }
 
 // ErrUnavailable says that a program is neither embedded nor can be built.
 var ErrUnavailable = errors.New("guest programs unavailable")

@@ -5,13 +5,12 @@
 //
 // Files are records of u-root's cpio package. An [Archive] orders and completes
 // them; it holds no content itself, so that an image of gigabytes is measured
-// and written in constant memory, as often as wanted.
+// and written in constant memory, from any place and as often as wanted.
 package initramfs
 
 import (
 	"fmt"
 	"io"
-	"math"
 	"path"
 	"slices"
 	"strings"
@@ -19,19 +18,14 @@ import (
 	"github.com/u-root/u-root/pkg/cpio"
 )
 
-const (
-	// pathMax is the kernel's PATH_MAX. init/initramfs.c skips an entry whose
-	// name, or whose symbolic link target, is longer, without a word.
-	pathMax = 4096
+// MaxFiles bounds the number of entries of one archive, those created for
+// missing parents included. A full distribution has about 10^5.
+const MaxFiles = 1 << 21
 
-	// MaxFiles bounds the number of entries of one archive, those created for
-	// missing parents included. A full distribution has about 10^5.
-	MaxFiles = 1 << 20
-)
-
-// A File is one file of an archive: its name, mode and content. u-root's
-// functions StaticFile, Symlink, Directory and CharDev make them, and [FromFile]
-// and [Tree] do from files on disk. Content must be safe to read concurrently.
+// A File is one file of an archive: its name, mode, owner and content. u-root's
+// functions StaticFile, Symlink, Directory and CharDev make them. Content must be
+// safe to read concurrently; it is read as often as the archive is and never
+// closed.
 type File = cpio.Record
 
 // An Archive is an ordered, complete set of files and the bytes they make. It is
@@ -46,120 +40,83 @@ type Archive struct {
 // system, a leading slash is optional. In the result
 //
 //   - entries are sorted by name, every parent comes before its children, and
-//     parents that are missing are added with mode 0755;
-//   - time stamps, owners and device numbers of the source are zero, link
-//     counts are 1 (2 for a directory) and inode numbers count from 1.
+//     parents that are missing are added with mode 0755 and owner 0;
+//   - time stamps and device numbers of the source are zero, and inode numbers
+//     count from 1 in the order of the entries. Owners are kept: for files of
+//     this machine the caller sets them to 0, or who owns them is measured;
+//   - files with one inode number, and a link count above 1 that says the number
+//     means something, are names of one file (hard links). The first of them has
+//     the content, whichever had it before. Link counts are the number of names
+//     here, and 2 for a directory.
 //
 // It is an error if two files have one name, if a file lies below one that is
-// no directory, or if the format or the kernel's reader cannot hold an entry.
+// no directory, if a name of a file comes without its content, or if [Check] or
+// [SplitName] refuses a file.
 func New(files []File) (*Archive, error) {
-	byName := make(map[string]File, len(files))
-	for _, f := range files {
-		f, err := clean(f)
-		if err != nil {
-			return nil, err
-		}
-		if _, dup := byName[f.Name]; dup {
-			return nil, fmt.Errorf("archive %s: two files have this name", f.Name)
-		}
-		byName[f.Name] = f
+	if len(files) > MaxFiles {
+		return nil, fmt.Errorf("archive: %d files, at most %d are possible", len(files), MaxFiles)
 	}
-	if err := addParents(byName); err != nil {
+	records := make([]File, 0, len(files)+1)
+	for _, f := range files {
+		r, err := clean(f)
+		if err != nil {
+			return nil, fmt.Errorf("archive %.200q: %w", f.Name, err)
+		}
+		records = append(records, r)
+	}
+	sortByName(records)
+	missing, err := missingParents(records)
+	if err != nil {
 		return nil, err
 	}
-	if len(byName) > MaxFiles {
-		return nil, fmt.Errorf("archive: %d files, at most %d are possible", len(byName), MaxFiles)
+	if len(missing) > 0 {
+		records = append(records, missing...)
+		sortByName(records)
 	}
-
-	a := &Archive{records: make([]File, 0, len(byName)+1)}
-	for _, f := range byName {
-		a.records = append(a.records, f)
+	if err := number(records); err != nil {
+		return nil, err
 	}
-	slices.SortFunc(a.records, func(x, y File) int { return strings.Compare(x.Name, y.Name) })
-	a.records = append(a.records, File{Info: cpio.Info{Name: cpio.Trailer}})
+	a := &Archive{records: append(records, File{Info: cpio.Info{Name: cpio.Trailer}})}
 	a.offsets = make([]int64, len(a.records))
 	for i := range a.records {
 		r := &a.records[i]
-		if r.Name != cpio.Trailer {
-			r.Ino = uint64(i + 1)
-		}
 		a.offsets[i] = a.size
 		a.size += headSize(r.Name) + round4(int64(r.FileSize))
 	}
 	return a, nil
 }
 
-// clean returns f with everything removed that depends on where it came from.
-func clean(f File) (File, error) {
-	name := cpio.Normalize(f.Name)
-	switch {
-	case name == "." || name == ".." || strings.HasPrefix(name, "../"):
-		return f, fmt.Errorf("archive %q: not a path below the root", f.Name)
-	case name == cpio.Trailer:
-		return f, fmt.Errorf("archive %q: the name ends a cpio archive", f.Name)
-	case len(name) >= pathMax:
-		return f, fmt.Errorf("archive %q...: name of %d bytes, the kernel takes %d", name[:32], len(name), pathMax-1)
-	case strings.ContainsRune(name, 0):
-		return f, fmt.Errorf("archive %q: name holds a zero byte", f.Name)
-	}
-
-	info := cpio.Info{Name: name, Mode: f.Mode & (cpio.S_IFMT | 0o7777), NLink: 1}
-	content := f.ReaderAt
-	switch f.Mode & cpio.S_IFMT {
-	case cpio.S_IFREG:
-		info.FileSize = f.FileSize
-	case cpio.S_IFLNK:
-		info.FileSize = f.FileSize
-		if f.FileSize == 0 || f.FileSize >= pathMax {
-			return f, fmt.Errorf("archive %s: link target of %d bytes, the kernel takes 1 to %d", name, f.FileSize, pathMax-1)
-		}
-	case cpio.S_IFDIR:
-		info.NLink, content = 2, nil
-	case cpio.S_IFCHR, cpio.S_IFBLK:
-		info.Rmajor, info.Rminor, content = f.Rmajor, f.Rminor, nil
-	case cpio.S_IFIFO:
-		content = nil
-	default:
-		return f, fmt.Errorf("archive %s: mode %#o is no type of file a ramdisk can hold", name, f.Mode)
-	}
-	if info.FileSize > math.MaxUint32 {
-		return f, fmt.Errorf("archive %s: %d bytes, the format holds files below 4 GiB", name, f.FileSize)
-	}
-	if info.FileSize > 0 && content == nil {
-		return f, fmt.Errorf("archive %s: %d bytes but no content", name, f.FileSize)
-	}
-	return File{ReaderAt: content, Info: info}, nil
+func sortByName(records []File) {
+	slices.SortFunc(records, func(x, y File) int { return strings.Compare(x.Name, y.Name) })
 }
 
-// addParents adds the directories that byName lacks: the kernel drops a file
-// whose directory does not exist.
-func addParents(byName map[string]File) error {
-	var missing []string
-	added := make(map[string]bool)
-	for name := range byName {
+// missingParents returns the directories that the sorted records lack: the kernel
+// drops a file whose directory does not exist.
+func missingParents(records []File) ([]File, error) {
+	var missing []File
+	isDir := make(map[string]bool, len(records))
+	for i := range records {
+		name := records[i].Name
+		if i > 0 && records[i-1].Name == name {
+			return nil, fmt.Errorf("archive %.200q: two files have this name", name)
+		}
+		isDir[name] = records[i].Mode&cpio.S_IFMT == cpio.S_IFDIR
+		// A parent that is there came before: its name is the shorter one.
 		for dir := path.Dir(name); dir != "."; dir = path.Dir(dir) {
-			if added[dir] {
-				break
-			}
-			if parent, ok := byName[dir]; ok {
-				if parent.Mode&cpio.S_IFMT != cpio.S_IFDIR {
-					return fmt.Errorf("archive %s: its parent %s is no directory", name, dir)
+			if is, ok := isDir[dir]; ok {
+				if !is {
+					return nil, fmt.Errorf("archive %.200q: its parent %.200q is no directory", name, dir)
 				}
 				break
 			}
-			added[dir] = true
-			missing = append(missing, dir)
-			if len(missing) > MaxFiles {
-				return fmt.Errorf("archive: more than %d directories", MaxFiles)
+			isDir[dir] = true
+			missing = append(missing, cpio.Directory(dir, 0o755))
+			if len(records)+len(missing) > MaxFiles {
+				return nil, fmt.Errorf("archive: with missing directories more than the %d files that are possible", MaxFiles)
 			}
 		}
 	}
-	for _, dir := range missing {
-		d := cpio.Directory(dir, 0o755)
-		d.NLink = 2
-		byName[dir] = d
-	}
-	return nil
+	return missing, nil
 }
 
 // Size is the number of bytes of the archive, a multiple of 4, so that archives

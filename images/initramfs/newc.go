@@ -54,7 +54,7 @@ func appendHex8(b []byte, v uint32) []byte {
 // content of a file ends before its announced size.
 func (a *Archive) ReadAt(p []byte, off int64) (int, error) {
 	if off < 0 {
-		return 0, fmt.Errorf("read archive: negative offset")
+		return 0, fmt.Errorf("read archive: offset is %d", off)
 	}
 	var head []byte
 	n := 0
@@ -62,15 +62,16 @@ func (a *Archive) ReadAt(p []byte, off int64) (int, error) {
 	i := sort.Search(len(a.offsets), func(i int) bool { return a.offsets[i] > off }) - 1
 	for ; n < len(p) && i >= 0 && i < len(a.records) && off < a.size; i++ {
 		r := &a.records[i]
-		head = appendHead(head[:0], r)
-		if at := off - a.offsets[i]; at < int64(len(head)) {
+		at, content := off-a.offsets[i], headSize(r.Name)
+		if at < content {
+			head = appendHead(head[:0], r)
 			m := copy(p[n:], head[at:])
-			n, off = n+m, off+int64(m)
+			n, off, at = n+m, off+int64(m), at+int64(m)
 		}
-		m, err := readContent(r, p[n:], off-a.offsets[i]-int64(len(head)))
+		m, err := readContent(r, p[n:], at-content)
 		n, off = n+m, off+int64(m)
 		if err != nil {
-			return n, fmt.Errorf("read archive: %s: %w", r.Name, err)
+			return n, fmt.Errorf("read archive %.200q: %w", r.Name, err)
 		}
 	}
 	if n < len(p) {

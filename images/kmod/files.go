@@ -11,6 +11,8 @@ import (
 	"strings"
 
 	"github.com/klauspost/compress/zstd"
+
+	"github.com/nitrolab/nitrolab/images/internal/xz"
 )
 
 // readModule returns the module at p, uncompressed.
@@ -33,8 +35,11 @@ func decompress(r io.Reader, ext string, limit int64) ([]byte, error) {
 	switch ext {
 	case ".ko":
 	case ".xz":
-		image, err := unpackXZ(r, limit)
-		return image, bounded(image, limit, err)
+		packed, err := readBounded(r, limit)
+		if err != nil {
+			return nil, err
+		}
+		return xz.Unpack(packed, limit)
 	case ".zst":
 		// The window is bounded by itself: it may be larger than a small file.
 		z, err := zstd.NewReader(r, zstd.WithDecoderConcurrency(1), zstd.WithDecoderMaxWindow(maxModule))
@@ -52,16 +57,19 @@ func decompress(r io.Reader, ext string, limit int64) ([]byte, error) {
 	default:
 		return nil, fmt.Errorf("unknown compression %q", ext)
 	}
-	image, err := io.ReadAll(io.LimitReader(r, limit+1))
-	return image, bounded(image, limit, err)
+	return readBounded(r, limit)
 }
 
-// bounded is err, or says that there is more than limit.
-func bounded(image []byte, limit int64, err error) error {
-	if err == nil && int64(len(image)) > limit {
-		return fmt.Errorf("more than %d bytes", limit)
+// readBounded reads r to its end, which must come within limit bytes.
+func readBounded(r io.Reader, limit int64) ([]byte, error) {
+	b, err := io.ReadAll(io.LimitReader(r, limit+1))
+	if err != nil {
+		return nil, err
 	}
-	return err
+	if int64(len(b)) > limit {
+		return nil, fmt.Errorf("more than %d bytes", limit)
+	}
+	return b, nil
 }
 
 // readBuiltin adds the names in modules.builtin, which the kernel's build

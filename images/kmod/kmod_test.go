@@ -2,53 +2,22 @@ package kmod
 
 import (
 	"bytes"
-	"compress/gzip"
-	"encoding/binary"
 	"errors"
 	"fmt"
-	"hash/crc32"
-	"io"
 	"os"
-	"os/exec"
 	"path/filepath"
-	"runtime"
 	"strings"
 	"testing"
 	"testing/fstest"
 
 	"github.com/google/go-cmp/cmp"
-	"github.com/klauspost/compress/zstd"
-	"github.com/ulikunitz/xz"
 
 	"github.com/nitrolab/nitrolab/images/kmod/kmodtest"
+	"github.com/nitrolab/nitrolab/images/toolchain/kernelimage/kernelimagetest"
 )
 
-func pack(t *testing.T, content []byte, open func(io.Writer) (io.WriteCloser, error)) []byte {
-	t.Helper()
-	var b bytes.Buffer
-	w, err := open(&b)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if _, err := w.Write(content); err != nil {
-		t.Fatal(err)
-	}
-	if err := w.Close(); err != nil {
-		t.Fatal(err)
-	}
-	return b.Bytes()
-}
-
-func packXZ(t *testing.T, content []byte) []byte {
-	return pack(t, content, func(w io.Writer) (io.WriteCloser, error) { return xz.NewWriter(w) })
-}
-
-func packZstd(t *testing.T, content []byte) []byte {
-	return pack(t, content, func(w io.Writer) (io.WriteCloser, error) { return zstd.NewWriter(w) })
-}
-
-func packGzip(t *testing.T, content []byte) []byte {
-	return pack(t, content, func(w io.Writer) (io.WriteCloser, error) { return gzip.NewWriter(w), nil })
+func pack(t *testing.T, compression string) func([]byte) []byte {
+	return func(b []byte) []byte { return kernelimagetest.Pack(t, compression, b) }
 }
 
 // folder has the modules of an enclave as Debian names them, each compressed in
@@ -58,10 +27,10 @@ func folder(t *testing.T) fstest.MapFS {
 		"modules.builtin":                                       {Data: []byte("kernel/drivers/virtio/virtio.ko\nkernel/drivers/virtio/virtio_ring.ko\nkernel/fs/my-fs.ko\n")},
 		"modules.order":                                         {Data: []byte("kernel/a.ko\n")},
 		"kernel/drivers/virtio/virtio_mmio.ko":                  {Data: kmodtest.Module("name=virtio_mmio", "depends=virtio,virtio_ring")},
-		"kernel/net/vsock/vsock.ko.xz":                          {Data: packXZ(t, kmodtest.Module("name=vsock", "depends="))},
+		"kernel/net/vsock/vsock.ko.xz":                          {Data: pack(t, "xz")(kmodtest.Module("name=vsock", "depends="))},
 		"kernel/net/vsock/vmw-vsock-virtio-transport-common.ko": {Data: kmodtest.Module("depends=vsock")},
-		"kernel/net/vsock/vmw_vsock_virtio_transport.ko.zst":    {Data: packZstd(t, kmodtest.Module("depends=vmw_vsock_virtio_transport_common,vsock"))},
-		"kernel/drivers/misc/nsm.ko.gz":                         {Data: packGzip(t, kmodtest.Module("depends="))},
+		"kernel/net/vsock/vmw_vsock_virtio_transport.ko.zst":    {Data: pack(t, "zstd")(kmodtest.Module("depends=vmw_vsock_virtio_transport_common,vsock"))},
+		"kernel/drivers/misc/nsm.ko.gz":                         {Data: pack(t, "gzip")(kmodtest.Module("depends="))},
 		"kernel/drivers/misc/nsm.ko.gz.tmp":                     {Data: []byte("no module")},
 		"kernel/net/loop-a.ko":                                  {Data: kmodtest.Module("depends=loop_b")},
 		"kernel/net/loop-b.ko":                                  {Data: kmodtest.Module("depends=loop-a")},
@@ -190,10 +159,10 @@ func TestDecompressBounds(t *testing.T) {
 		ext  string
 		pack func([]byte) []byte
 	}{
-		{".ko", func(b []byte) []byte { return b }},
-		{".xz", func(b []byte) []byte { return packXZ(t, b) }},
-		{".zst", func(b []byte) []byte { return packZstd(t, b) }},
-		{".gz", func(b []byte) []byte { return packGzip(t, b) }},
+		{".ko", pack(t, "none")},
+		{".xz", pack(t, "xz")},
+		{".zst", pack(t, "zstd")},
+		{".gz", pack(t, "gzip")},
 	} {
 		t.Run(tt.ext, func(t *testing.T) {
 			got, err := decompress(bytes.NewReader(tt.pack(make([]byte, limit))), tt.ext, limit)
@@ -212,103 +181,4 @@ func TestDecompressBounds(t *testing.T) {
 	if _, err := decompress(strings.NewReader(""), ".bz2", limit); err == nil {
 		t.Error("unknown compression: no error")
 	}
-}
-
-// A file of some bytes that asks for a dictionary of 4 GiB does not get it.
-func TestDecompressHostileDictionary(t *testing.T) {
-	file := packXZ(t, []byte("content"))
-	// Block header at 12: size, flags, filter id 0x21, size 1, dictionary; CRC.
-	header := file[12 : 12+(int(file[12])+1)*4]
-	i := bytes.Index(header, []byte{0x21, 1})
-	header[i+2] = 40
-	binary.LittleEndian.PutUint32(header[len(header)-4:], crc32.ChecksumIEEE(header[:len(header)-4]))
-
-	var before, after runtime.MemStats
-	runtime.ReadMemStats(&before)
-	got, err := decompress(bytes.NewReader(file), ".xz", 1<<20)
-	runtime.ReadMemStats(&after)
-	if err != nil || string(got) != "content" {
-		t.Fatalf("decompress = %q, %v", got, err)
-	}
-	if n := after.TotalAlloc - before.TotalAlloc; n > 8<<20 {
-		t.Errorf("%d MiB allocated", n>>20)
-	}
-}
-
-func TestUnpackXZErrors(t *testing.T) {
-	good := packXZ(t, []byte("content"))
-	change := func(i int) []byte { b := bytes.Clone(good); b[i] ^= 0x40; return b }
-	for _, tt := range []struct {
-		name string
-		in   []byte
-	}{
-		{"empty", nil},
-		{"magic", change(0)},
-		{"stream flags", change(7)},
-		{"block header", change(13)},
-		{"block header checksum", change(12 + (int(good[12])+1)*4 - 1)},
-		{"data", change(12 + (int(good[12])+1)*4 + 4)},
-		{"no block", append(bytes.Clone(good[:12]), make([]byte, 64)...)},
-	} {
-		t.Run(tt.name, func(t *testing.T) {
-			if got, err := unpackXZ(bytes.NewReader(tt.in), 1<<20); err == nil {
-				t.Errorf("no error, %q", got)
-			}
-		})
-	}
-	for n := range len(good) - 24 { // footer and index are not read
-		if _, err := unpackXZ(bytes.NewReader(good[:n]), 1<<20); err == nil {
-			t.Errorf("cut to %d bytes: no error", n)
-		}
-	}
-}
-
-// Two blocks are not what a module has, and must not read as the first alone.
-func TestUnpackXZRefusesSecondBlock(t *testing.T) {
-	two := pack(t, make([]byte, 3000), func(w io.Writer) (io.WriteCloser, error) {
-		return xz.WriterConfig{BlockSize: 2000}.NewWriter(w)
-	})
-	if _, err := unpackXZ(bytes.NewReader(two), 1<<20); !errors.Is(err, errXZ) {
-		t.Errorf("error %v, want %v", err, errXZ)
-	}
-}
-
-// The tool that the kernel's build calls, where there is one.
-func TestUnpackXZOfTool(t *testing.T) {
-	tool, err := exec.LookPath("xz")
-	if err != nil {
-		t.Skip("no xz command")
-	}
-	content := []byte(strings.Repeat("a module ", 10000))
-	for _, args := range [][]string{{"--check=crc32", "--lzma2=dict=1MiB"}, {"--check=crc64"}, {"--check=none"}} {
-		cmd := exec.Command(tool, append(args, "-c")...)
-		cmd.Stdin = bytes.NewReader(content)
-		packed, err := cmd.Output()
-		if err != nil {
-			t.Fatal(err)
-		}
-		got, err := unpackXZ(bytes.NewReader(packed), 1<<20)
-		if err != nil || !bytes.Equal(got, content) {
-			t.Errorf("xz %v: %d bytes, %v", args, len(got), err)
-		}
-	}
-}
-
-// FuzzUnpackXZ unpacks anything, within the limit.
-func FuzzUnpackXZ(f *testing.F) {
-	var b bytes.Buffer
-	w, err := xz.NewWriter(&b)
-	if err != nil {
-		f.Fatal(err)
-	}
-	io.WriteString(w, strings.Repeat("content ", 100))
-	w.Close()
-	f.Add(b.Bytes())
-	f.Add(b.Bytes()[:20])
-	f.Fuzz(func(t *testing.T, in []byte) {
-		const limit = 1 << 16
-		if out, err := decompress(bytes.NewReader(in), ".xz", limit); err == nil && len(out) > limit {
-			t.Fatalf("%d bytes", len(out))
-		}
-	})
 }

@@ -11,8 +11,9 @@ import (
 	"slices"
 	"strings"
 
-	"golang.org/x/sys/unix"
+	"github.com/u-root/u-root/pkg/cpio"
 
+	"github.com/nitrolab/nitrolab/images/initramfs"
 	"github.com/nitrolab/nitrolab/images/rootfs"
 )
 
@@ -31,19 +32,11 @@ func (e *LayerError) Error() string {
 	if e.Entry == "" {
 		return fmt.Sprintf("oci: layer %d: %v", e.Layer, e.Err)
 	}
-	return fmt.Sprintf("oci: layer %d: entry %q: %v", e.Layer, clip(e.Entry), e.Err)
+	return fmt.Sprintf("oci: layer %d: entry %.200q: %v", e.Layer, e.Entry, e.Err)
 }
 
 // Unwrap returns the fault.
 func (e *LayerError) Unwrap() error { return e.Err }
-
-func clip(s string) string {
-	const most = 200
-	if len(s) <= most {
-		return s
-	}
-	return s[:most] + "..."
-}
 
 // Names with a meaning in layers (image specification, "Whiteouts"; the second
 // prefix marks files of the old AUFS driver).
@@ -68,8 +61,8 @@ func (im *Image) Flatten(ctx context.Context, spool *rootfs.Spool) (*rootfs.Tree
 	}
 	var lost []string
 	if f.xattrs > 0 {
-		lost = append(lost, fmt.Sprintf("%d files have extended attributes, which an initramfs cannot hold: %s of %q and others",
-			f.xattrs, f.xattr, clip(f.xattrFile)))
+		lost = append(lost, fmt.Sprintf("%d files have extended attributes, which an initramfs cannot hold: %s of %.200q and others",
+			f.xattrs, f.xattr, f.xattrFile))
 	}
 	return f.tree, lost, nil
 }
@@ -133,58 +126,60 @@ func (f *flattener) entry(h *tar.Header, content io.Reader) error {
 	case h.Typeflag == tar.TypeLink:
 		return f.tree.Link(h.Name, h.Linkname)
 	}
-	e, err := newEntry(h)
+	r, err := newRecord(h)
 	if err != nil {
 		return err
 	}
-	if e.IsRegular() {
+	if r.Mode&cpio.S_IFMT == cpio.S_IFREG {
 		// Sizes that no archive can hold are refused before they fill the disk.
-		if h.Size > rootfs.MaxFile {
-			return fmt.Errorf("file has %d bytes, allowed are at most %d", h.Size, int64(rootfs.MaxFile))
+		if h.Size > initramfs.MaxFile {
+			return fmt.Errorf("file has %d bytes, allowed are at most %d", h.Size, int64(initramfs.MaxFile))
 		}
-		if e.Content, e.Size, err = f.spool.Add(content); err != nil {
+		c, err := f.spool.Add(content)
+		if err != nil {
 			return err
 		}
+		r.ReaderAt, r.FileSize = c, uint64(c.Size())
 	}
 	f.noteXattrs(h)
-	return f.tree.Add(e)
+	return f.tree.Add(r)
 }
 
-// newEntry translates a tar header.
-func newEntry(h *tar.Header) (rootfs.Entry, error) {
-	e := rootfs.Entry{Path: h.Name, Mode: uint32(h.Mode & 0o7777)}
+// newRecord translates a tar header.
+func newRecord(h *tar.Header) (cpio.Record, error) {
+	r := cpio.Record{Info: cpio.Info{Name: h.Name, Mode: uint64(h.Mode & 0o7777)}}
 	switch h.Typeflag {
 	case tar.TypeReg, tar.TypeGNUSparse:
-		e.Mode |= unix.S_IFREG
+		r.Mode |= cpio.S_IFREG
 	case tar.TypeDir:
-		e.Mode |= unix.S_IFDIR
+		r.Mode |= cpio.S_IFDIR
 	case tar.TypeSymlink:
-		e.Mode, e.Target = unix.S_IFLNK|0o777, h.Linkname
+		r = cpio.Symlink(h.Name, h.Linkname)
 	case tar.TypeChar:
-		e.Mode |= unix.S_IFCHR
+		r.Mode |= cpio.S_IFCHR
 	case tar.TypeBlock:
-		e.Mode |= unix.S_IFBLK
+		r.Mode |= cpio.S_IFBLK
 	case tar.TypeFifo:
-		e.Mode |= unix.S_IFIFO
+		r.Mode |= cpio.S_IFIFO
 	default:
-		return e, fmt.Errorf("tar entry type is %q, which no root filesystem has", h.Typeflag)
+		return r, fmt.Errorf("tar entry type is %q, which no root filesystem has", h.Typeflag)
 	}
 	for _, n := range []struct {
 		what string
 		from int64
-		to   *uint32
+		to   *uint64
 	}{
-		{"owner", int64(h.Uid), &e.UID},
-		{"group", int64(h.Gid), &e.GID},
-		{"major device number", h.Devmajor, &e.Major},
-		{"minor device number", h.Devminor, &e.Minor},
+		{"owner", int64(h.Uid), &r.UID},
+		{"group", int64(h.Gid), &r.GID},
+		{"major device number", h.Devmajor, &r.Rmajor},
+		{"minor device number", h.Devminor, &r.Rminor},
 	} {
-		if n.from < 0 || n.from > math.MaxUint32 {
-			return e, fmt.Errorf("%s is %d, allowed are 0 to %d", n.what, n.from, uint32(math.MaxUint32))
+		if n.from < 0 {
+			return r, fmt.Errorf("%s is %d, allowed are 0 to %d", n.what, n.from, uint32(math.MaxUint32))
 		}
-		*n.to = uint32(n.from)
+		*n.to = uint64(n.from) // what is too large the tree refuses
 	}
-	return e, nil
+	return r, nil
 }
 
 // noteXattrs counts files whose extended attributes are lost.

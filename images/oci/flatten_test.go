@@ -19,7 +19,9 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/mutate"
 	"github.com/google/go-containerregistry/pkg/v1/tarball"
 	"github.com/google/go-containerregistry/pkg/v1/types"
+	"github.com/u-root/u-root/pkg/cpio"
 
+	"github.com/nitrolab/nitrolab/images/initramfs"
 	"github.com/nitrolab/nitrolab/images/oci"
 	"github.com/nitrolab/nitrolab/images/rootfs"
 )
@@ -116,7 +118,7 @@ func extract(t *testing.T, img v1.Image) []string {
 	defer r.Close()
 	tree := rootfs.New(rootfs.Limits{})
 	tr := tar.NewReader(r)
-	var files []rootfs.Entry
+	var files []cpio.Record
 	for {
 		h, err := tr.Next()
 		if errors.Is(err, io.EOF) {
@@ -129,18 +131,18 @@ func extract(t *testing.T, img v1.Image) []string {
 		if err != nil {
 			t.Fatal(err)
 		}
-		e := rootfs.Entry{Path: h.Name, Mode: uint32(h.Mode), Size: int64(len(b)), Content: rootfs.Bytes(b)}
+		e := cpio.StaticRecord(b, cpio.Info{Name: h.Name, Mode: uint64(h.Mode)})
 		switch h.Typeflag {
 		case tar.TypeDir:
-			e.Mode |= 0o040000
+			e.Mode |= cpio.S_IFDIR
 		case tar.TypeReg:
-			e.Mode |= 0o100000
+			e.Mode |= cpio.S_IFREG
 		default:
 			t.Fatalf("type %c", h.Typeflag)
 		}
 		files = append(files, e)
 	}
-	slices.SortFunc(files, func(a, b rootfs.Entry) int { return strings.Compare(a.Path, b.Path) })
+	slices.SortFunc(files, func(a, b cpio.Record) int { return strings.Compare(a.Name, b.Name) })
 	for _, e := range files {
 		if err := tree.Add(e); err != nil {
 			t.Fatal(err)
@@ -389,8 +391,7 @@ func FuzzOCI(f *testing.F) {
 			}
 			return
 		}
-		a := rootfs.NewArchive(io.Discard)
-		if err := errors.Join(a.AddTree(context.Background(), "rootfs", tree), a.Close()); err != nil {
+		if err := initramfs.Write(io.Discard, tree.Records("rootfs")); err != nil {
 			t.Fatal(err)
 		}
 	})

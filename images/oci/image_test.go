@@ -19,7 +19,9 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/layout"
 	"github.com/google/go-containerregistry/pkg/v1/mutate"
 	"github.com/google/go-containerregistry/pkg/v1/tarball"
+	"github.com/u-root/u-root/pkg/cpio"
 
+	"github.com/nitrolab/nitrolab/images/initramfs"
 	"github.com/nitrolab/nitrolab/images/oci"
 	"github.com/nitrolab/nitrolab/images/rootfs"
 )
@@ -211,23 +213,26 @@ func flatten(t testing.TB, file string, o oci.Options) ([]string, []string, erro
 func list(t testing.TB, tree *rootfs.Tree) []string {
 	t.Helper()
 	var out []string
-	for e := range tree.Entries() {
-		s := fmt.Sprintf("%o %d:%d %s", e.Mode, e.UID, e.GID, e.Path)
-		switch {
-		case e.IsSymlink():
-			s += " -> " + e.Target
-		case e.IsRegular() && e.Size > 0:
-			r, err := e.Content.Open()
+	for r := range tree.Entries() {
+		s := fmt.Sprintf("%o %d:%d %s", r.Mode, r.UID, r.GID, r.Name)
+		switch r.Mode & cpio.S_IFMT {
+		case cpio.S_IFLNK:
+			target, err := initramfs.Target(r)
 			if err != nil {
 				t.Fatal(err)
 			}
-			b := make([]byte, min(e.Size, 100))
+			s += " -> " + target
+		case cpio.S_IFREG:
+			if r.FileSize == 0 {
+				break
+			}
+			b := make([]byte, min(r.FileSize, 100))
 			if _, err := r.ReadAt(b, 0); err != nil {
 				t.Fatal(err)
 			}
 			s += " = " + string(b)
-		case e.Major != 0 || e.Minor != 0:
-			s += fmt.Sprintf(" dev %d,%d", e.Major, e.Minor)
+		case cpio.S_IFCHR, cpio.S_IFBLK:
+			s += fmt.Sprintf(" dev %d,%d", r.Rmajor, r.Rminor)
 		}
 		out = append(out, s)
 	}

@@ -115,15 +115,11 @@ func gunzip(ctx context.Context, r io.Reader, o Options) (_ *io.SectionReader, _
 	if err != nil {
 		return nil, nil, err
 	}
-	content, size, err := spool.Add(contextReader{ctx, zr})
+	content, err := spool.Add(contextReader{ctx, zr})
 	if err != nil {
 		return nil, nil, errors.Join(err, spool.Close())
 	}
-	at, err := content.Open()
-	if err != nil {
-		return nil, nil, errors.Join(err, spool.Close())
-	}
-	return io.NewSectionReader(at, 0, size), spool, nil
+	return content, spool, nil
 }
 
 // openImage finds out which of the two forms the store has. An archive of a

@@ -3,16 +3,16 @@ package rootfs
 import (
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"os"
 	"syscall"
 
+	"github.com/u-root/u-root/pkg/cpio"
 	"golang.org/x/sys/unix"
 )
 
 // A Directory is a host directory as the source of a tree. Its files are read
-// when the archive is written, so it must stay as it is until then. Close it
+// when the ramdisk is read, so it must stay as it is until then. Close it
 // afterwards.
 type Directory struct{ root *os.Root }
 
@@ -49,43 +49,46 @@ func (d *Directory) AddTo(t *Tree) error {
 		if !ok {
 			return &PathError{Path: path, Err: errors.New("no Linux file information")}
 		}
-		e := Entry{Path: path, Mode: st.Mode}
+		r := cpio.Record{Info: cpio.Info{Name: path, Mode: uint64(st.Mode)}}
 		switch st.Mode & unix.S_IFMT {
 		case unix.S_IFREG:
-			e.Size, e.Content = fi.Size(), hostFile{d.root, path, fi.Size()}
+			r.FileSize, r.ReaderAt = uint64(fi.Size()), &hostFile{d.root, path, fi.Size()}
 		case unix.S_IFLNK:
-			if e.Target, err = d.root.Readlink(path); err != nil {
+			target, err := d.root.Readlink(path)
+			if err != nil {
 				return fmt.Errorf("rootfs: %w", err)
 			}
-			e.Mode = unix.S_IFLNK | 0o777
+			r = cpio.Symlink(path, target)
 		case unix.S_IFCHR, unix.S_IFBLK:
-			e.Major, e.Minor = unix.Major(uint64(st.Rdev)), unix.Minor(uint64(st.Rdev))
+			r.Rmajor, r.Rminor = uint64(unix.Major(uint64(st.Rdev))), uint64(unix.Minor(uint64(st.Rdev)))
 		}
-		return t.Add(e)
+		return t.Add(r)
 	})
 }
 
-// A hostFile is the content of a file in a Directory.
+// A hostFile is the content of a file in a Directory. It is opened for each read,
+// which a ramdisk of 10^5 files must do, as none can be held open.
 type hostFile struct {
 	root *os.Root
 	path string
 	size int64
 }
 
-// Open implements Content. A file that is no longer what it was when the
-// directory was walked is an error.
-func (h hostFile) Open() (io.ReaderAt, error) {
+// ReadAt implements io.ReaderAt. A file that is no longer what it was when the
+// directory was walked is an error: the ramdisk was laid out for the old one.
+func (h *hostFile) ReadAt(p []byte, off int64) (n int, err error) {
 	// Without O_NONBLOCK a pipe put in the file's place would hang the build.
 	f, err := h.root.OpenFile(h.path, os.O_RDONLY|unix.O_NONBLOCK|unix.O_NOFOLLOW, 0)
 	if err != nil {
-		return nil, err
+		return 0, err
 	}
+	defer func() { err = errors.Join(err, f.Close()) }()
 	fi, err := f.Stat()
-	if err == nil && (!fi.Mode().IsRegular() || fi.Size() != h.size) {
-		err = errors.New("file changed while it was read")
-	}
 	if err != nil {
-		return nil, errors.Join(err, f.Close())
+		return 0, err
 	}
-	return f, nil
+	if !fi.Mode().IsRegular() || fi.Size() != h.size {
+		return 0, errors.New("file changed while it was read")
+	}
+	return f.ReadAt(p, off)
 }

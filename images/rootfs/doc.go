@@ -1,10 +1,9 @@
 // Package rootfs holds the file tree of a root filesystem in memory, names and
-// metadata only, and writes it as a cpio archive that is the same byte for byte
-// wherever and whenever it is made.
+// metadata only, until package initramfs makes a ramdisk of it.
 //
 // Nothing is ever unpacked on the host: a tree is filled from image layers, a
 // host directory or single files, paths are resolved inside the tree, and file
-// contents stay where they are until the archive is written. So a hostile layer
+// contents stay where they are until the ramdisk is read. So a hostile layer
 // can neither reach the host through "..", absolute names or symbolic links,
 // nor create device nodes or set-user-id files on it.
 package rootfs

@@ -1,5 +1,7 @@
 package rootfs
 
+import "github.com/nitrolab/nitrolab/images/initramfs"
+
 // NextLayer begins a layer: from now on [Tree.Whiteout] and [Tree.Opaque]
 // remove what was there before this call and leave what is added after it.
 func (t *Tree) NextLayer() { t.layer++ }
@@ -9,7 +11,7 @@ func (t *Tree) NextLayer() { t.layer++ }
 // layers only, whatever their place in the layer). A path that leads nowhere is
 // no error.
 func (t *Tree) Whiteout(path string) error {
-	parts, err := components(path)
+	parts, err := initramfs.SplitName(path)
 	if err != nil {
 		return &PathError{Path: path, Err: err}
 	}
@@ -18,7 +20,7 @@ func (t *Tree) Whiteout(path string) error {
 	}
 	dir, err := t.dir(parts[:len(parts)-1], false)
 	if err != nil {
-		return nil //nolint:nilerr // nothing to remove
+		return nil // nothing to remove
 	}
 	if child := dir.children[parts[len(parts)-1]]; child != nil {
 		t.removeLower(dir, parts[len(parts)-1], child)
@@ -29,13 +31,13 @@ func (t *Tree) Whiteout(path string) error {
 // Opaque removes everything in the directory at path that comes from lower
 // layers, and keeps the directory.
 func (t *Tree) Opaque(path string) error {
-	parts, err := components(path)
+	parts, err := initramfs.SplitName(path)
 	if err != nil {
 		return &PathError{Path: path, Err: err}
 	}
 	dir, err := t.dir(parts, false)
 	if err != nil {
-		return nil //nolint:nilerr // nothing to remove
+		return nil // nothing to remove
 	}
 	for name, child := range dir.children {
 		t.removeLower(dir, name, child)

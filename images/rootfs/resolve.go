@@ -2,6 +2,10 @@ package rootfs
 
 import (
 	"strings"
+
+	"github.com/u-root/u-root/pkg/cpio"
+
+	"github.com/nitrolab/nitrolab/images/initramfs"
 )
 
 // maxLinks is how many symbolic links a path may go through, as in Linux.
@@ -14,7 +18,7 @@ func (t *Tree) dir(parts []string, create bool) (*node, error) {
 	if err != nil {
 		return nil, err
 	}
-	if !n.IsDir() {
+	if !n.isDir() {
 		return nil, ErrNotDirectory
 	}
 	return n, nil
@@ -30,7 +34,7 @@ func (t *Tree) walk(parts []string, create bool) (*node, error) {
 		name := todo[0]
 		todo = todo[1:]
 		here := trail[len(trail)-1]
-		if !here.IsDir() {
+		if !here.isDir() {
 			return nil, ErrNotDirectory
 		}
 		switch name {
@@ -49,22 +53,22 @@ func (t *Tree) walk(parts []string, create bool) (*node, error) {
 			}
 			next = newDir(0)
 			// The name may come from the target of a link.
-			if _, err := components(name); err != nil {
+			if _, err := initramfs.SplitName(name); err != nil {
 				return nil, err
 			}
 			if err := t.set(here, name, next); err != nil {
 				return nil, err
 			}
 		}
-		if !next.IsSymlink() {
+		if !next.isSymlink() {
 			trail = append(trail, next)
 			continue
 		}
 		if links++; links > maxLinks {
 			return nil, ErrLoop
 		}
-		target := strings.Split(next.Target, "/")
-		if strings.HasPrefix(next.Target, "/") {
+		target := strings.Split(next.target, "/")
+		if strings.HasPrefix(next.target, "/") {
 			trail = trail[:1]
 		}
 		todo = append(target, todo...)
@@ -73,14 +77,12 @@ func (t *Tree) walk(parts []string, create bool) (*node, error) {
 }
 
 // Lookup finds the file that path leads to for a process inside: relative to
-// the root, all symbolic links followed. The Path of the result is path as
+// the root, all symbolic links followed. The name of the result is path as
 // given. Errors are [*PathError].
-func (t *Tree) Lookup(path string) (Entry, error) {
+func (t *Tree) Lookup(path string) (cpio.Record, error) {
 	n, err := t.walk(strings.Split(path, "/"), false)
 	if err != nil {
-		return Entry{}, &PathError{Path: path, Err: err}
+		return cpio.Record{}, &PathError{Path: path, Err: err}
 	}
-	e := n.Entry
-	e.Path = path
-	return e, nil
+	return n.at(path), nil
 }

@@ -3,8 +3,14 @@ package rootfs
 import (
 	"fmt"
 
-	"golang.org/x/sys/unix"
+	"github.com/u-root/u-root/pkg/cpio"
+
+	"github.com/nitrolab/nitrolab/images/initramfs"
 )
+
+// MaxPath bounds a path from the root of a tree, in bytes: what a ramdisk can
+// hold, and room for a prefix such as "rootfs/".
+const MaxPath = 4000
 
 // Limits bound what a tree may hold. They protect the host from images that
 // expand without end.
@@ -51,10 +57,22 @@ type node struct {
 	length   int              // of the path from the root, in bytes
 }
 
-// An inode is a file. Path is not used.
-type inode struct{ Entry }
+// An inode is a file. Its name is not used, a node has it.
+type inode struct {
+	cpio.Record
+	target string // of a symbolic link
+}
 
-const defaultDirMode = unix.S_IFDIR | 0o755
+func (i *inode) isDir() bool     { return i.Mode&cpio.S_IFMT == cpio.S_IFDIR }
+func (i *inode) isRegular() bool { return i.Mode&cpio.S_IFMT == cpio.S_IFREG }
+func (i *inode) isSymlink() bool { return i.Mode&cpio.S_IFMT == cpio.S_IFLNK }
+
+// at is the file under a name.
+func (i *inode) at(name string) cpio.Record {
+	r := i.Record
+	r.Name = name
+	return r
+}
 
 // New makes an empty tree: a root directory of mode 0755.
 func New(l Limits) *Tree {
@@ -62,40 +80,44 @@ func New(l Limits) *Tree {
 }
 
 func newDir(length int) *node {
-	return &node{inode: &inode{Entry{Mode: defaultDirMode}}, children: make(map[string]*node), length: length}
+	return &node{inode: &inode{Record: cpio.Directory("", 0o755)}, children: make(map[string]*node), length: length}
 }
 
 // Len is the number of entries, without the root.
 func (t *Tree) Len() int { return t.entries }
 
-// Add adds an entry or replaces the one at its path, as the layers of an image
-// do. Missing parents are made with mode 0755. Symbolic links among the parents
+// Add adds a file or replaces the one at its path, as the layers of an image do.
+// Of the record the type, permissions, owner, device number and content count;
+// content must stay readable for as long as the tree and its records are used. A
+// leading slash, "." and empty components of the name mean nothing; ".." is
+// refused, and so is what a ramdisk cannot hold, see [initramfs.Check]. Missing
+// parents are made with mode 0755. Symbolic links among the parents
 // are followed inside the tree: an absolute target starts at its root and ".."
 // ends there. A directory over a directory changes its metadata only; anything
 // else replaces what was there with all below it.
 //
 // Errors are [*PathError].
-func (t *Tree) Add(e Entry) error {
-	if err := t.add(e); err != nil {
-		return &PathError{Path: e.Path, Err: err}
+func (t *Tree) Add(r cpio.Record) error {
+	if err := t.add(r); err != nil {
+		return &PathError{Path: r.Name, Err: err}
 	}
 	return nil
 }
 
-func (t *Tree) add(e Entry) error {
-	if err := e.check(); err != nil {
-		return err
-	}
-	parts, err := components(e.Path)
+func (t *Tree) add(r cpio.Record) error {
+	parts, err := initramfs.SplitName(r.Name)
 	if err != nil {
 		return err
 	}
-	e.Path = ""
+	file, err := newInode(r)
+	if err != nil {
+		return err
+	}
 	if len(parts) == 0 {
-		if !e.IsDir() {
+		if !file.isDir() {
 			return fmt.Errorf("the root must be a directory")
 		}
-		t.root.inode, t.root.layer = &inode{e}, t.layer
+		t.root.inode, t.root.layer = file, t.layer
 		return nil
 	}
 	dir, err := t.dir(parts[:len(parts)-1], true)
@@ -104,15 +126,36 @@ func (t *Tree) add(e Entry) error {
 	}
 	name := parts[len(parts)-1]
 	old := dir.children[name]
-	if old != nil && old.IsDir() && e.IsDir() {
-		old.inode, old.layer = &inode{e}, t.layer
+	if old != nil && old.isDir() && file.isDir() {
+		old.inode, old.layer = file, t.layer
 		return nil
 	}
-	n := &node{inode: &inode{e}}
-	if e.IsDir() {
+	n := &node{inode: file}
+	if file.isDir() {
 		n.children = make(map[string]*node)
 	}
 	return t.set(dir, name, n)
+}
+
+// newInode keeps of a record what belongs to the file.
+func newInode(r cpio.Record) (*inode, error) {
+	if err := initramfs.Check(r); err != nil {
+		return nil, err
+	}
+	n := &inode{Record: cpio.Record{Info: cpio.Info{
+		Mode: r.Mode, UID: r.UID, GID: r.GID, Rmajor: r.Rmajor, Rminor: r.Rminor,
+	}}}
+	switch {
+	case n.isRegular():
+		n.ReaderAt, n.FileSize = r.ReaderAt, r.FileSize
+	case n.isSymlink():
+		target, err := initramfs.Target(r)
+		if err != nil {
+			return nil, err
+		}
+		n.target, n.ReaderAt, n.FileSize = target, r.ReaderAt, r.FileSize
+	}
+	return n, nil
 }
 
 // Link makes path another name of the file at target, which must be there and
@@ -125,11 +168,11 @@ func (t *Tree) Link(path, target string) error {
 }
 
 func (t *Tree) link(path, target string) error {
-	from, err := components(target)
+	from, err := initramfs.SplitName(target)
 	if err != nil {
 		return fmt.Errorf("target of the hard link: %w", err)
 	}
-	parts, err := components(path)
+	parts, err := initramfs.SplitName(path)
 	if err != nil {
 		return err
 	}
@@ -138,14 +181,14 @@ func (t *Tree) link(path, target string) error {
 	}
 	fromDir, err := t.dir(from[:len(from)-1], false)
 	if err != nil {
-		return fmt.Errorf("target %q of the hard link: %w", clip(target), err)
+		return fmt.Errorf("target %.200q of the hard link: %w", target, err)
 	}
 	file := fromDir.children[from[len(from)-1]]
 	switch {
 	case file == nil:
-		return fmt.Errorf("target %q of the hard link: %w", clip(target), ErrNotFound)
-	case file.IsDir():
-		return fmt.Errorf("target %q of the hard link is a directory", clip(target))
+		return fmt.Errorf("target %.200q of the hard link: %w", target, ErrNotFound)
+	case file.isDir():
+		return fmt.Errorf("target %.200q of the hard link is a directory", target)
 	}
 	dir, err := t.dir(parts[:len(parts)-1], true)
 	if err != nil {
@@ -157,7 +200,7 @@ func (t *Tree) link(path, target string) error {
 // Mkdir makes a directory of mode 0755 unless there is something at path
 // already; a symbolic link there is left alone too.
 func (t *Tree) Mkdir(path string) error {
-	parts, err := components(path)
+	parts, err := initramfs.SplitName(path)
 	if err == nil && len(parts) > 0 {
 		var dir *node
 		dir, err = t.dir(parts[:len(parts)-1], true)

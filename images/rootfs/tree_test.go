@@ -7,7 +7,7 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
-	"golang.org/x/sys/unix"
+	"github.com/u-root/u-root/pkg/cpio"
 
 	"github.com/nitrolab/nitrolab/images/rootfs"
 )
@@ -18,25 +18,21 @@ func list(t testing.TB, tree *rootfs.Tree) []string {
 	t.Helper()
 	var out []string
 	for e := range tree.Entries() {
-		switch {
-		case e.IsDir():
-			out = append(out, e.Path+"/")
-		case e.IsSymlink():
-			out = append(out, e.Path+"->"+e.Target)
-		case e.IsRegular():
-			b := make([]byte, e.Size)
-			if e.Size > 0 {
-				r, err := e.Content.Open()
-				if err != nil {
-					t.Fatal(err)
-				}
-				if n, _ := r.ReadAt(b, 0); n != len(b) {
-					t.Fatal("short content")
-				}
+		b := make([]byte, e.FileSize)
+		if e.FileSize > 0 {
+			if n, _ := e.ReadAt(b, 0); n != len(b) {
+				t.Fatal("short content")
 			}
-			out = append(out, e.Path+"="+string(b))
+		}
+		switch e.Mode & cpio.S_IFMT {
+		case cpio.S_IFDIR:
+			out = append(out, e.Name+"/")
+		case cpio.S_IFLNK:
+			out = append(out, e.Name+"->"+string(b))
+		case cpio.S_IFREG:
+			out = append(out, e.Name+"="+string(b))
 		default:
-			out = append(out, fmt.Sprintf("%s %o", e.Path, e.Mode))
+			out = append(out, fmt.Sprintf("%s %o", e.Name, e.Mode))
 		}
 	}
 	if len(out) != tree.Len() {
@@ -63,7 +59,7 @@ func apply(tree *rootfs.Tree, step string) error {
 	}
 	step = step[1:]
 	if path, target, ok := strings.Cut(step, "->"); ok {
-		return tree.Add(symlink(path, target))
+		return tree.Add(cpio.Symlink(path, target))
 	}
 	if path, content, ok := strings.Cut(step, "="); ok {
 		return tree.Add(file(path, content))
@@ -143,23 +139,31 @@ func TestTree(t *testing.T) {
 
 func TestWhiteoutResetsDirectory(t *testing.T) {
 	tree := rootfs.New(rootfs.Limits{})
-	must(t, tree.Add(rootfs.Entry{Path: "a", Mode: unix.S_IFDIR | 0o700, UID: 7}))
+	must(t, tree.Add(cpio.Record{Info: cpio.Info{Name: "a", Mode: cpio.S_IFDIR | 0o700, UID: 7}}))
 	tree.NextLayer()
 	must(t, tree.Add(file("a/new", "1")))
 	must(t, tree.Whiteout("a"))
 	e, err := tree.Lookup("a")
 	must(t, err)
-	if e.Mode != unix.S_IFDIR|0o755 || e.UID != 0 {
+	if e.Mode != cpio.S_IFDIR|0o755 || e.UID != 0 {
 		t.Errorf("%+v", e)
 	}
 }
 
-func TestEntryFaults(t *testing.T) {
+// zeros is content without end that is nowhere.
+type zeros struct{}
+
+func (zeros) ReadAt(p []byte, off int64) (int, error) { clear(p); return len(p), nil }
+
+func TestAddFaults(t *testing.T) {
 	long := strings.Repeat("a", 255)
+	record := func(mode, size uint64) cpio.Record {
+		return cpio.Record{ReaderAt: zeros{}, Info: cpio.Info{Name: "a", Mode: mode, FileSize: size}}
+	}
 	tests := []struct {
-		name  string
-		entry rootfs.Entry
-		want  string // "" for accepted
+		name string
+		file cpio.Record
+		want string // "" for accepted
 	}{
 		{"longest component", file(long, ""), ""},
 		{"component too long", file(long+"a", ""), "component of 256 bytes"},
@@ -167,21 +171,23 @@ func TestEntryFaults(t *testing.T) {
 		{"path too long", file(strings.Repeat(long+"/", 15)+strings.Repeat("b", 160), ""), "path has 4001 bytes"},
 		{"NUL", file("a\x00b", ""), "has a NUL"},
 		{"newline is a name like any other", file("a\nb", ""), ""},
-		{"no type", rootfs.Entry{Path: "a", Mode: 0o644}, "file type is 0"},
-		{"mode beyond 16 bits", rootfs.Entry{Path: "a", Mode: 1<<20 | unix.S_IFREG}, "has more than type and permissions"},
-		{"negative size", rootfs.Entry{Path: "a", Mode: unix.S_IFREG, Size: -1}, "has -1 bytes"},
-		{"largest file", rootfs.Entry{Path: "a", Mode: unix.S_IFREG, Size: 1<<32 - 1, Content: zeros(1)}, ""},
-		{"file too large", rootfs.Entry{Path: "a", Mode: unix.S_IFREG, Size: 1 << 32, Content: zeros(1)}, "a cpio archive allows at most 4294967295"},
-		{"no content", rootfs.Entry{Path: "a", Mode: unix.S_IFREG, Size: 1}, "no content"},
-		{"empty target", symlink("a", ""), "has 0 bytes"},
-		{"longest target", symlink("a", strings.Repeat("x", 4095)), ""},
-		{"target too long", symlink("a", strings.Repeat("x", 4096)), "has 4096 bytes"},
-		{"NUL in target", symlink("a", "\x00"), "has a NUL"},
+		{"no type", record(0o644, 0), "file type is 0"},
+		{"mode beyond 16 bits", record(1<<20|cpio.S_IFREG, 0), "has more than type and permissions"},
+		{"negative size", record(cpio.S_IFREG, 1<<64-1), "has 18446744073709551615 bytes"},
+		{"largest file", record(cpio.S_IFREG, 1<<32-1), ""},
+		{"file too large", record(cpio.S_IFREG, 1<<32), "a cpio archive allows at most 4294967295"},
+		{"no content", cpio.Record{Info: cpio.Info{Name: "a", Mode: cpio.S_IFREG, FileSize: 1}}, "no content"},
+		{"owner too large", cpio.Record{Info: cpio.Info{Name: "a", Mode: cpio.S_IFDIR, UID: 1 << 32}}, "owner is 4294967296"},
+		{"socket", cpio.Record{Info: cpio.Info{Name: "a", Mode: cpio.S_IFSOCK}}, ""},
+		{"empty target", cpio.Symlink("a", ""), "has 0 bytes"},
+		{"longest target", cpio.Symlink("a", strings.Repeat("x", 4095)), ""},
+		{"target too long", cpio.Symlink("a", strings.Repeat("x", 4096)), "has 4096 bytes"},
+		{"NUL in target", cpio.Symlink("a", "\x00"), "has a NUL"},
 		{"root as a file", file("/", ""), "root must be a directory"},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			err := rootfs.New(rootfs.Limits{}).Add(tt.entry)
+			err := rootfs.New(rootfs.Limits{}).Add(tt.file)
 			if tt.want == "" {
 				must(t, err)
 			} else if err == nil || !strings.Contains(err.Error(), tt.want) {
@@ -198,9 +204,9 @@ func TestEntryFaults(t *testing.T) {
 func TestPathGrows(t *testing.T) {
 	tree := rootfs.New(rootfs.Limits{})
 	name := strings.Repeat("d", 200)
-	must(t, tree.Add(symlink("l0", name)))
+	must(t, tree.Add(cpio.Symlink("l0", name)))
 	for i := 1; ; i++ {
-		err := tree.Add(symlink(fmt.Sprintf("l%d", i), fmt.Sprintf("l%d/%s", i-1, name)))
+		err := tree.Add(cpio.Symlink(fmt.Sprintf("l%d", i), fmt.Sprintf("l%d/%s", i-1, name)))
 		must(t, err)
 		err = tree.Add(file(fmt.Sprintf("l%d/x", i), ""))
 		if err != nil {
@@ -231,7 +237,7 @@ func TestEntryLimit(t *testing.T) {
 }
 
 func TestLookup(t *testing.T) {
-	tree := newTree(t, file("usr/bin/env", "e"), symlink("bin", "usr/bin"), symlink("app", "/bin/env"), symlink("gone", "nowhere"), symlink("up", "../../usr"))
+	tree := newTree(t, file("usr/bin/env", "e"), cpio.Symlink("bin", "usr/bin"), cpio.Symlink("app", "/bin/env"), cpio.Symlink("gone", "nowhere"), cpio.Symlink("up", "../../usr"))
 	for path, want := range map[string]error{
 		"/bin/env": nil, "app": nil, "up/bin/env": nil, "../../bin/env": nil, "": nil,
 		"gone": rootfs.ErrNotFound, "x": rootfs.ErrNotFound, "bin/env/x": rootfs.ErrNotDirectory,
@@ -240,14 +246,14 @@ func TestLookup(t *testing.T) {
 		if !errors.Is(err, want) {
 			t.Errorf("%s: error %v, want %v", path, err, want)
 		}
-		if err == nil && path != "" && e.Size != 1 {
+		if err == nil && path != "" && e.FileSize != 1 {
 			t.Errorf("%s: %+v", path, e)
 		}
 	}
 }
 
 func TestMkdir(t *testing.T) {
-	tree := newTree(t, rootfs.Entry{Path: "tmp", Mode: unix.S_IFDIR | 0o1777}, symlink("run", "var/run"))
+	tree := newTree(t, cpio.Directory("tmp", 0o1777), cpio.Symlink("run", "var/run"))
 	for _, d := range []string{"tmp", "run", "proc", "a/b", "/"} {
 		must(t, tree.Mkdir(d))
 	}
@@ -255,7 +261,7 @@ func TestMkdir(t *testing.T) {
 	if diff := cmp.Diff(want, list(t, tree)); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
 	}
-	if e, err := tree.Lookup("tmp"); err != nil || e.Mode != unix.S_IFDIR|0o1777 {
+	if e, err := tree.Lookup("tmp"); err != nil || e.Mode != cpio.S_IFDIR|0o1777 {
 		t.Errorf("%o, %v", e.Mode, err)
 	}
 	must(t, tree.Add(file("f", "")))
@@ -281,13 +287,13 @@ func FuzzTree(f *testing.F) {
 		seen := map[string]bool{"": true, ".": true}
 		for e := range tree.Entries() {
 			parent := ""
-			if i := strings.LastIndexByte(e.Path, '/'); i >= 0 {
-				parent = e.Path[:i]
+			if i := strings.LastIndexByte(e.Name, '/'); i >= 0 {
+				parent = e.Name[:i]
 			}
-			if seen[e.Path] || !seen[parent] {
-				t.Fatalf("%q twice or before its parent", e.Path)
+			if seen[e.Name] || !seen[parent] {
+				t.Fatalf("%q twice or before its parent", e.Name)
 			}
-			seen[e.Path] = true
+			seen[e.Name] = true
 		}
 	})
 }

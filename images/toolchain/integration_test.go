@@ -41,11 +41,11 @@ func TestRealArchive(t *testing.T) {
 	realEnvironment(t)
 	opts := Options{CacheDir: t.TempDir(), Progress: PlainLines(testWriter{t})}
 	began := time.Now()
-	tc := mustFind(t, opts)
+	mustFind(t, opts)
 	t.Logf("empty cache: %.1f s", time.Since(began).Seconds())
 
 	began = time.Now()
-	tc = mustFind(t, Options{CacheDir: opts.CacheDir})
+	tc := mustFind(t, Options{CacheDir: opts.CacheDir})
 	t.Logf("full cache, with one start of QEMU: %v", time.Since(began))
 	for _, r := range tc.Records()[:1] {
 		t.Logf("%+v", r)

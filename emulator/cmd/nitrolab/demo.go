@@ -6,8 +6,6 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
-	"log/slog"
-	"os"
 	"path/filepath"
 	"strings"
 	"time"
@@ -20,10 +18,7 @@ import (
 	"github.com/nitrolab/nitrolab/devices/vsock/ports"
 	"github.com/nitrolab/nitrolab/emulator"
 	"github.com/nitrolab/nitrolab/emulator/qemu"
-	"github.com/nitrolab/nitrolab/emulator/supervisor"
-	"github.com/nitrolab/nitrolab/images/bootable"
 	"github.com/nitrolab/nitrolab/images/eif"
-	"github.com/nitrolab/nitrolab/images/sample"
 	"github.com/nitrolab/nitrolab/images/toolchain"
 )
 
@@ -39,7 +34,7 @@ const (
 const answerTimeout = 15 * time.Second
 
 func newDemo() *cobra.Command {
-	var accel, qemuPath string
+	var tools toolFlags
 	var asJSON bool
 	cmd := &cobra.Command{
 		Use:   "demo",
@@ -47,10 +42,10 @@ func newDemo() *cobra.Command {
 		Long: `demo builds the sample enclave image, boots it, asks it for an attestation
 document over a fresh nonce, and verifies the document against the PCRs computed
 from the image. Nothing is left behind but the tool chain in the cache.`,
-		Args: cobra.NoArgs,
+		Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			d := demo{p: newPrinter(cmd.OutOrStdout()), quiet: asJSON}
-			result, err := d.run(cmd.Context(), accel, qemuPath)
+			result, err := d.run(cmd.Context(), tools)
 			if err != nil {
 				return err
 			}
@@ -60,12 +55,12 @@ from the image. Nothing is left behind but the tool chain in the cache.`,
 				}
 			}
 			if result.Err() != nil {
-				return &exitError{code: 1}
+				return &exitError{code: codeFailed}
 			}
 			return nil
 		},
 	}
-	addToolFlags(cmd, &accel, &qemuPath)
+	tools.add(cmd)
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print one JSON object instead of the timeline")
 	return cmd
 }
@@ -89,41 +84,19 @@ func (d *demo) say(print func(p *printer)) {
 	}
 }
 
-func (d *demo) run(ctx context.Context, accel, qemuPath string) (_ *attestation.Result, err error) {
-	if d.tools, err = findToolsShowing(ctx, toolchain.PartQEMU|toolchain.PartKernel, qemuPath); err != nil {
-		return nil, err
-	}
-	if d.accel, err = chooseAccel(ctx, d.tools, accel); err != nil {
+func (d *demo) run(ctx context.Context, flags toolFlags) (_ *attestation.Result, err error) {
+	if d.tools, d.accel, err = flags.find(ctx, toolchain.PartQEMU|toolchain.PartKernel); err != nil {
 		return nil, err
 	}
 	d.say(func(p *printer) {
 		p.line("nitrolab %s · %s", version, d.accel)
 		p.line("tool chain   QEMU %s, Linux %s", d.tools.QEMU.Version, d.tools.Kernel.Release)
 	})
-	base, err := supervisor.BaseDir()
+	host, err := newLocalHost(d.tools, d.accel)
 	if err != nil {
 		return nil, err
 	}
-	cache, err := toolchain.CacheDir()
-	if err != nil {
-		return nil, err
-	}
-	artifacts, err := filepath.Abs(artifactsDir)
-	if err != nil {
-		return nil, err
-	}
-	host, err := emulator.NewHost(emulator.Config{
-		Tools:        d.tools,
-		Accel:        d.accel,
-		StateDir:     base,
-		CacheDir:     cache,
-		ArtifactsDir: artifacts,
-		Log:          slog.New(lineHandler{slog.LevelWarn, func(l string) { fmt.Fprintln(os.Stderr, l) }}),
-	})
-	if err != nil {
-		return nil, err
-	}
-	defer func() { err = errors.Join(err, host.Close()) }()
+	defer host.closeInto(&err)
 
 	image := filepath.Join(host.Dir(), "sample.eif")
 	measured, err := d.build(ctx, image)
@@ -153,28 +126,20 @@ func (d *demo) run(ctx context.Context, accel, qemuPath string) (_ *attestation.
 
 // build writes the sample image.
 func (d *demo) build(ctx context.Context, path string) (eif.Measurements, error) {
-	im, err := sample.Attest(ctx, bootable.Kernel{Image: d.tools.Kernel.Image, Modules: d.tools.Kernel.ModulesDir})
+	r, err := buildSample(ctx, d.tools, false, path)
 	if err != nil {
 		return eif.Measurements{}, err
 	}
-	defer im.Close()
-	m, err := eif.BuildFile(path, im.Spec)
-	if err != nil {
-		return eif.Measurements{}, err
-	}
+	m := r.Measurements
 	d.say(func(p *printer) {
-		var ramdisks int64
-		for _, r := range im.Spec.Ramdisks {
-			ramdisks += r.Size()
-		}
-		p.line("sample.eif   kernel %s, ramdisks %s", megabytes(im.Spec.Kernel.Size()), megabytes(ramdisks))
+		p.line("sample.eif   kernel %s, ramdisks %s", megabytes(r.KernelSize), megabytes(r.RamdiskSizes[0]+r.RamdiskSizes[1]))
 		p.line("             PCR0 %s  PCR1 %s  PCR2 %s", shortHex(m.PCR0[:]), shortHex(m.PCR1[:]), shortHex(m.PCR2[:]))
 	})
 	return m, nil
 }
 
 // attest runs the enclave and gets its document over a fresh nonce.
-func (d *demo) attest(ctx context.Context, host *emulator.Host, image string) (document, nonce []byte, err error) {
+func (d *demo) attest(ctx context.Context, host *localHost, image string) (document, nonce []byte, err error) {
 	d.p.begin()
 	e, err := host.StartEnclave(ctx, emulator.EnclaveConfig{EIFPath: image, MemoryMiB: sampleMemoryMiB, CPUs: sampleCPUs})
 	if err != nil {
@@ -266,4 +231,3 @@ func instancePCR(id string) []byte {
 }
 
 func megabytes(n int64) string { return fmt.Sprintf("%.1f MB", float64(n)/1e6) }
-

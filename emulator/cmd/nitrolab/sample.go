@@ -5,8 +5,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/nitrolab/nitrolab/images/bootable"
-	"github.com/nitrolab/nitrolab/images/eif"
+	"github.com/nitrolab/nitrolab/images/bundle"
 	"github.com/nitrolab/nitrolab/images/sample"
 	"github.com/nitrolab/nitrolab/images/toolchain"
 )
@@ -17,7 +16,7 @@ func newEIFSample() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "sample --output-file FILE",
 		Short: "Write the sample enclave image (make sample-eif)",
-		Args:  cobra.NoArgs,
+		Args:  noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			parts := toolchain.PartKernel
 			if shell {
@@ -27,16 +26,11 @@ func newEIFSample() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			im, err := sampleImage(cmd.Context(), tools, shell)
+			result, err := buildSample(cmd.Context(), tools, shell, output)
 			if err != nil {
 				return err
 			}
-			defer im.Close()
-			m, err := eif.BuildFile(output, im.Spec)
-			if err != nil {
-				return err
-			}
-			return printJSON(cmd.OutOrStdout(), eif.BuildInfo{Measurements: m})
+			return printJSON(cmd.OutOrStdout(), result)
 		},
 	}
 	cmd.Flags().StringVar(&output, "output-file", "", "the image `FILE` to write (required)")
@@ -45,11 +39,18 @@ func newEIFSample() *cobra.Command {
 	return cmd
 }
 
-// sampleImage lays out one of the two images that nitrolab brings along.
-func sampleImage(ctx context.Context, tools *toolchain.Toolchain, shell bool) (*bootable.Image, error) {
-	kernel := bootable.Kernel{Image: tools.Kernel.Image, Modules: tools.Kernel.ModulesDir}
+// buildSample writes one of the two images that nitrolab brings along.
+func buildSample(ctx context.Context, tools *toolchain.Toolchain, shell bool, output string) (*bundle.Result, error) {
+	kernel := bundle.Kernel{Image: tools.Kernel.Image, Modules: tools.Kernel.ModulesDir}
+	var spec bundle.Spec
+	var err error
 	if shell {
-		return sample.Shell(ctx, kernel, tools.Busybox)
+		spec, err = sample.Shell(ctx, kernel, tools.Busybox)
+	} else {
+		spec, err = sample.Attest(ctx, kernel)
 	}
-	return sample.Attest(ctx, kernel)
+	if err != nil {
+		return nil, err
+	}
+	return bundle.Build(ctx, output, spec)
 }

@@ -4,9 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"log/slog"
+	"net"
 	"os"
 	"path/filepath"
+	"syscall"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -15,16 +16,16 @@ import (
 	"github.com/nitrolab/nitrolab/emulator"
 	"github.com/nitrolab/nitrolab/emulator/guestagent"
 	"github.com/nitrolab/nitrolab/emulator/supervisor"
-	"github.com/nitrolab/nitrolab/images/eif"
 	"github.com/nitrolab/nitrolab/images/toolchain"
 )
 
 // agentTimeout bounds the connection to the agent, before scaling. It takes
-// 0.3 s.
+// 0.3 s, and 1.5 s under TCG.
 const agentTimeout = 15 * time.Second
 
 func newShell() *cobra.Command {
-	var accel, qemuPath, command string
+	var tools toolFlags
+	var command string
 	cmd := &cobra.Command{
 		Use:   "shell [ENCLAVE-ID]",
 		Short: "A shell in a debug enclave (make shell)",
@@ -33,15 +34,20 @@ it when the shell ends. With ENCLAVE-ID it is a shell in an enclave that runs
 already, if its image has nitrolab's agent (nitrolab eif sample --shell).
 
 Input that is not from a terminal is run as a script.`,
-		Args: cobra.MaximumNArgs(1),
+		Args: func(_ *cobra.Command, args []string) error {
+			if len(args) > 1 {
+				return fmt.Errorf("arguments are %q; allowed is one ENCLAVE-ID, and a command behind -c in quotes", args)
+			}
+			return nil
+		},
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if len(args) == 1 {
 				return shellInto(cmd.Context(), args[0], command)
 			}
-			return shellNew(cmd.Context(), accel, qemuPath, command)
+			return shellNew(cmd.Context(), tools, command)
 		},
 	}
-	addToolFlags(cmd, &accel, &qemuPath)
+	tools.add(cmd)
 	cmd.Flags().StringVarP(&command, "command", "c", "", "run this `COMMAND` instead of a shell")
 	return cmd
 }
@@ -53,11 +59,18 @@ func shellInto(ctx context.Context, id, command string) error {
 	if err != nil {
 		return err
 	}
-	conn, err := r.Dial(ctx, ports.Agent)
-	if err != nil {
-		return fmt.Errorf("the enclave has no agent on vsock port %d: %w", ports.Agent, err)
+	connect, cancel := context.WithTimeout(ctx, agentTimeout)
+	defer cancel()
+	conn, err := dialAgent(connect, r.Client)
+	switch {
+	case ctx.Err() != nil:
+		return ctx.Err()
+	case errors.Is(err, syscall.ECONNREFUSED), errors.Is(err, context.DeadlineExceeded):
+		return fmt.Errorf("enclave %s has no agent that answers on vsock port %d; nitrolab eif sample --shell makes an image with one", id, ports.Agent)
+	case err != nil:
+		return err
 	}
-	client, err := guestagent.New(ctx, conn)
+	client, err := guestagent.New(connect, conn)
 	if err != nil {
 		return err
 	}
@@ -65,43 +78,37 @@ func shellInto(ctx context.Context, id, command string) error {
 	return runShell(ctx, client, command)
 }
 
+// dialAgent tries until ctx ends: run-enclave returns at the heartbeat, which
+// comes before the agent listens.
+func dialAgent(ctx context.Context, c *supervisor.Client) (net.Conn, error) {
+	tick := time.NewTicker(100 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		conn, err := c.Dial(ctx, ports.Agent)
+		if !errors.Is(err, syscall.ECONNREFUSED) {
+			return conn, err
+		}
+		select {
+		case <-ctx.Done():
+			return nil, err
+		case <-tick.C:
+		}
+	}
+}
+
 // shellNew boots an enclave for one shell.
-func shellNew(ctx context.Context, accelName, qemuPath, command string) (err error) {
-	tools, err := findToolsShowing(ctx, toolchain.AllParts, qemuPath)
+func shellNew(ctx context.Context, flags toolFlags, command string) (err error) {
+	tools, accel, err := flags.find(ctx, toolchain.AllParts)
 	if err != nil {
 		return err
 	}
-	accel, err := chooseAccel(ctx, tools, accelName)
+	host, err := newLocalHost(tools, accel)
 	if err != nil {
 		return err
 	}
-	base, err := supervisor.BaseDir()
-	if err != nil {
-		return err
-	}
-	cache, err := toolchain.CacheDir()
-	if err != nil {
-		return err
-	}
-	artifacts, err := filepath.Abs(artifactsDir)
-	if err != nil {
-		return err
-	}
-	host, err := emulator.NewHost(emulator.Config{
-		Tools: tools, Accel: accel, StateDir: base, CacheDir: cache, ArtifactsDir: artifacts,
-		Log: slog.New(lineHandler{slog.LevelWarn, func(l string) { fmt.Fprintln(os.Stderr, l) }}),
-	})
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, host.Close()) }()
-	im, err := sampleImage(ctx, tools, true)
-	if err != nil {
-		return err
-	}
+	defer host.closeInto(&err)
 	path := filepath.Join(host.Dir(), "shell.eif")
-	_, err = eif.BuildFile(path, im.Spec)
-	if err := errors.Join(err, im.Close()); err != nil {
+	if _, err := buildSample(ctx, tools, true, path); err != nil {
 		return err
 	}
 	e, err := host.RunEnclave(ctx, emulator.EnclaveConfig{EIFPath: path, MemoryMiB: sampleMemoryMiB, CPUs: sampleCPUs, Debug: true})
@@ -112,15 +119,21 @@ func shellNew(ctx context.Context, accelName, qemuPath, command string) (err err
 	defer cancel()
 	conn, err := e.DialReady(connect, ports.Agent)
 	if err != nil {
-		return err
+		return fmt.Errorf("connect to the agent in the guest: %w", err)
 	}
 	client, err := guestagent.New(connect, conn)
 	if err != nil {
 		return err
 	}
 	defer client.Close()
-	fmt.Fprintf(os.Stderr, "debug enclave %s, CID %d. Try: nsm describe; nsm pcr; nsm attest\n", e.ID(), e.CID())
-	return runShell(ctx, client, command)
+	if command == "" && isTerminal(os.Stdin) {
+		fmt.Fprintf(os.Stderr, "debug enclave %s, CID %d. Try: nsm describe; nsm pcr; nsm attest\n", e.ID(), e.CID())
+	}
+	err = runShell(ctx, client, command)
+	if errors.Is(err, guestagent.ErrLost) && e.Err() != nil {
+		return e.Err() // why the guest is gone
+	}
+	return err
 }
 
 // runShell gives our streams to the guest; the exit status of the shell becomes
@@ -137,7 +150,9 @@ func runShell(ctx context.Context, client *guestagent.Client, command string) er
 	case errors.As(err, &exit) && exit.Signal == "":
 		return &exitError{code: exit.Status}
 	case errors.As(err, &exit):
-		return &exitError{code: 1, msg: "the shell was ended by " + exit.Error()}
+		return &exitError{code: exit.Status, msg: "the command in the guest was ended by signal " + exit.Signal}
+	case errors.Is(err, guestagent.ErrLost):
+		return fmt.Errorf("the enclave ended before its shell: %w", err)
 	}
 	return err
 }
