@@ -19,9 +19,10 @@ import (
 
 // Deadlines of the helpers below, before scaling.
 const (
-	dialTimeout = 10 * time.Second
-	execTimeout = 20 * time.Second
-	endTimeout  = 20 * time.Second
+	dialTimeout    = 10 * time.Second
+	execTimeout    = 20 * time.Second
+	consoleTimeout = 20 * time.Second
+	endTimeout     = 20 * time.Second
 )
 
 // An Enclave is one running image. The methods of [emulator.Enclave] work on it
@@ -38,15 +39,36 @@ type Enclave struct {
 // the test or subtest t.
 func (h *Host) RunEnclave(t testing.TB, eif string, opts ...EnclaveOption) *Enclave {
 	t.Helper()
-	e, err := h.TryEnclave(t, eif, opts...)
+	e := h.StartEnclave(t, eif, opts...)
+	e.WaitRunning(t)
+	return e
+}
+
+// StartEnclave is RunEnclave without the wait, for several at a time.
+func (h *Host) StartEnclave(t testing.TB, eif string, opts ...EnclaveOption) *Enclave {
+	t.Helper()
+	e, err := h.start(t, eif, opts)
 	if err != nil {
-		t.Fatalf("harness: run enclave: %s", emulator.Report(err))
+		t.Fatalf("harness: run enclave: %s", h.artifacts.report(t, h.Host, err))
 	}
 	return e
 }
 
 // TryEnclave is RunEnclave for a test in which it may fail.
 func (h *Host) TryEnclave(t testing.TB, eif string, opts ...EnclaveOption) (*Enclave, error) {
+	t.Helper()
+	e, err := h.start(t, eif, opts)
+	if err != nil {
+		return nil, err
+	}
+	if err := e.Enclave.WaitRunning(t.Context()); err != nil {
+		return nil, errors.Join(err, e.Close())
+	}
+	return e, nil
+}
+
+// start starts an enclave that ends with t.
+func (h *Host) start(t testing.TB, eif string, opts []EnclaveOption) (*Enclave, error) {
 	t.Helper()
 	cfg := emulator.EnclaveConfig{EIFPath: eif, MemoryMiB: 256, CPUs: 1}
 	for _, o := range opts {
@@ -61,7 +83,7 @@ func (h *Host) TryEnclave(t testing.TB, eif string, opts ...EnclaveOption) (*Enc
 	if cfg.HangTimeout > 0 {
 		cfg.HangTimeout = h.Timeout(cfg.HangTimeout)
 	}
-	e, err := h.Host.RunEnclave(t.Context(), cfg)
+	e, err := h.Host.StartEnclave(t.Context(), cfg)
 	if err != nil {
 		return nil, err
 	}
@@ -73,6 +95,14 @@ func (h *Host) TryEnclave(t testing.TB, eif string, opts ...EnclaveOption) (*Enc
 		}
 	})
 	return enclave, nil
+}
+
+// WaitRunning waits for the heartbeat.
+func (e *Enclave) WaitRunning(t testing.TB) {
+	t.Helper()
+	if err := e.Enclave.WaitRunning(t.Context()); err != nil {
+		t.Fatalf("harness: run enclave: %s", e.host.artifacts.report(t, e.host.Host, err))
+	}
 }
 
 // Dial connects from the parent to a vsock port of the enclave, on which its
@@ -168,13 +198,21 @@ func (e *Enclave) closeAgent() {
 // [AgentEIF].
 func (e *Enclave) Exec(t testing.TB, command string) string {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), e.host.Timeout(execTimeout))
-	defer cancel()
-	out, err := e.Agent(t).Output(ctx, command)
+	out, err := e.TryExec(t, command)
 	if err != nil {
 		t.Fatalf("harness: %q in %s: %v", command, e.ID(), err)
 	}
-	return string(out)
+	return out
+}
+
+// TryExec is Exec for a command that may fail; then the error is a
+// [*guestagent.ExitError].
+func (e *Enclave) TryExec(t testing.TB, command string) (string, error) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), e.host.Timeout(execTimeout))
+	defer cancel()
+	out, err := e.Agent(t).Output(ctx, command)
+	return string(out), err
 }
 
 // NSM gives raw access to /dev/nsm inside the guest, through its kernel's driver.
@@ -192,6 +230,17 @@ func (e *Enclave) NSM(t testing.TB) func(request []byte) (reply []byte, err erro
 		watchdog := time.AfterFunc(e.host.Timeout(execTimeout), func() { p.Close() })
 		defer watchdog.Stop()
 		return client.Raw(request)
+	}
+}
+
+// WaitConsole waits until the guest has printed text. Like the operator of a
+// Host it sees the console of production enclaves too.
+func (e *Enclave) WaitConsole(t testing.TB, text string) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), e.host.Timeout(consoleTimeout))
+	defer cancel()
+	if err := e.Console().WaitFor(ctx, text); err != nil {
+		t.Fatalf("harness: console of %s: %v", e.ID(), err)
 	}
 }
 

@@ -20,36 +20,29 @@ package harness
 import (
 	"fmt"
 	"log/slog"
-	"os"
-	"path/filepath"
+	"net"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/nitrolab/nitrolab/devices/nsm/attestation"
+	"github.com/nitrolab/nitrolab/devices/weaken"
 	"github.com/nitrolab/nitrolab/emulator"
 )
-
-// ArtifactsDir is where the folders of failed tests are made, below the working
-// directory of the test, which is the folder of its package.
-const ArtifactsDir = "nitrolab-artifacts"
 
 // A Host is one emulated Nitro host that lives as long as the test it was made
 // for. The methods of [emulator.Host] work on it too.
 type Host struct {
 	*emulator.Host
 	accelScale float64
-	weakened   bool
+	weaken     weaken.Set
+	artifacts  *artifacts
 }
 
 // New starts a Host. Whatever is wrong fails the test.
 func New(t testing.TB, opts ...HostOption) *Host {
 	t.Helper()
-	tools, accel := findTools(t)
 	cfg := emulator.Config{
-		Tools:    tools,
-		Accel:    accel,
-		CacheDir: cacheDir(t),
 		// Folders stay until the Host is closed, so that a test which fails
 		// after its enclave ended still has its console.
 		KeepEnclaveDirs: true,
@@ -63,24 +56,31 @@ func New(t testing.TB, opts ...HostOption) *Host {
 			t.Fatalf("harness: option: %v", err)
 		}
 	}
-	cfg.StateDir = stateDir(t)
+	if cfg.Tools == nil {
+		cfg.Tools, cfg.Accel = findTools(t)
+	}
+	if cfg.CacheDir == "" {
+		cfg.CacheDir = cacheDir(t)
+	}
+	if cfg.StateDir == "" {
+		cfg.StateDir = stateDir(t)
+	}
 	h, err := emulator.NewHost(cfg)
 	if err != nil {
 		t.Fatalf("harness: %v", err)
 	}
+	host := &Host{Host: h, accelScale: cfg.Accel.Scale(), weaken: cfg.Weaken, artifacts: newArtifacts(t)}
 	// Before the first thing that can fail.
 	t.Cleanup(func() {
 		if t.Failed() {
-			keepArtifacts(t, h)
+			host.artifacts.show(t, h)
 		}
 		if err := h.Close(); err != nil {
 			t.Errorf("harness: close host: %v", err)
 		}
 	})
-	if w := cfg.Weaken.String(); w != "" {
-		t.Logf("harness: %s", w)
-	}
-	return &Host{Host: h, accelScale: accel.Scale(), weakened: cfg.Weaken.String() != ""}
+	cfg.Log.Info("host is up", "instance", h.InstanceID(), "accelerator", cfg.Accel)
+	return host
 }
 
 // Timeout scales a deadline that is right for a quiet machine with KVM.
@@ -88,14 +88,29 @@ func (h *Host) Timeout(base time.Duration) time.Duration {
 	return time.Duration(float64(base) * h.accelScale)
 }
 
+// Listen takes connections that enclaves open to their parent's port. It ends
+// with the test or subtest t. RemoteAddr of a connection tells the enclave.
+func (h *Host) Listen(t testing.TB, port uint32) net.Listener {
+	t.Helper()
+	l, err := h.Host.Listen(port)
+	if err != nil {
+		t.Fatalf("harness: %v", err)
+	}
+	t.Cleanup(func() { l.Close() })
+	return l
+}
+
 // Verify checks a document of this Host at its clock. What opts leave out is
-// filled in: the Host's root, its time.
+// filled in: the Host's root, its time, the protection that is off.
 func (h *Host) Verify(document []byte, opts attestation.Options) (*attestation.Result, error) {
 	if opts.Roots == nil {
 		opts.Roots = append(opts.Roots, h.Root())
 	}
 	if opts.Time.IsZero() && !opts.AtDocumentTime {
 		opts.Time = h.Now()
+	}
+	if opts.Weaken == (weaken.Set{}) {
+		opts.Weaken = h.weaken
 	}
 	return attestation.Verify(document, opts)
 }
@@ -120,33 +135,4 @@ func describe(r *attestation.Result) string {
 		fmt.Fprintf(&b, "  %-11s %-7s %s\n", c.Name, c.Status, c.Detail)
 	}
 	return b.String()
-}
-
-// keepArtifacts copies what the Host has on disk to where a person looks, and
-// shows the end of each console.
-func keepArtifacts(t testing.TB, h *emulator.Host) {
-	t.Helper()
-	dir, err := filepath.Abs(filepath.Join(ArtifactsDir, filepath.FromSlash(t.Name())))
-	if err != nil {
-		t.Logf("harness: keep artifacts: %v", err)
-		return
-	}
-	if err := os.RemoveAll(dir); err != nil {
-		t.Logf("harness: keep artifacts: %v", err)
-		return
-	}
-	kept, err := h.SaveArtifacts(dir)
-	if err != nil {
-		t.Logf("harness: keep artifacts: %v", err)
-	}
-	for _, k := range kept {
-		t.Logf("harness: enclave %s, console:\n%s", k.ID, indent(k.ConsoleTail))
-	}
-	if len(kept) > 0 {
-		t.Logf("harness: artifacts kept in %s", dir)
-	}
-}
-
-func indent(lines []string) string {
-	return "    " + strings.Join(lines, "\n    ")
 }

@@ -47,7 +47,7 @@ type Device struct {
 	streams map[key]*stream // by address; reachable for the guest's packets
 	live    int             // streams that count against MaxConns
 	granted int             // sum of their windows
-	ready   list            // became ready since rxSide last looked
+	ready   list            // streams with something to send, served in turn
 	resets  resets          // to be sent; no stream belongs to them
 	timers  timers
 	sleep   time.Time // the pump looks at the timers then; zero if it does not
@@ -205,13 +205,16 @@ func (d *Device) add(s *stream) error {
 	return nil
 }
 
-// remove takes a stream out of the table, and sends a reset if the guest is to
-// be told.
+// remove takes a stream out of the table and everything else, and sends a reset
+// if the guest is to be told. The caller holds s.mu.
 func (d *Device) remove(s *stream, rst bool) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if d.streams[s.key] == s {
 		delete(d.streams, s.key)
+	}
+	if s.queued {
+		d.ready.remove(s)
 	}
 	if s.timer >= 0 {
 		heap.Remove(&d.timers, s.timer)
@@ -238,6 +241,21 @@ func (d *Device) enqueue(s *stream) {
 	s.queued = true
 	d.mu.Lock()
 	d.ready.push(s)
+	d.mu.Unlock()
+}
+
+// dequeue ends the turn of s, which goes to the back if it is to have another
+// one. The caller holds s.mu.
+func (d *Device) dequeue(s *stream, again bool) {
+	if !s.queued {
+		return
+	}
+	s.queued = again
+	d.mu.Lock()
+	d.ready.remove(s)
+	if again {
+		d.ready.push(s)
+	}
 	d.mu.Unlock()
 }
 

@@ -29,12 +29,11 @@
 // In the order in which they are taken:
 //
 //   - Conn.writing makes Write calls on one connection exclusive.
-//   - Device.rx.mu protects the receive queue of a guest (queue 0) and the list
-//     of connections being served.
+//   - Device.rx.mu protects the receive queue of a guest (queue 0).
 //   - stream.mu protects everything about one connection. The two ends of a
 //     guest to guest connection share one.
-//   - Device.mu protects the connection table, the list of connections that
-//     became ready, the pending resets, the timers and the memory account of a
+//   - Device.mu protects the connection table, the list of connections with
+//     something to send, the pending resets, the timers and the memory account of a
 //     guest. Nothing is locked while it is held.
 //
 // Switch.mu (membership) and Listener.mu (backlog) are held on their own only.

@@ -286,6 +286,40 @@ func TestThousandsOfConnections(t *testing.T) {
 	wantStreams(t, g.dev, 0)
 }
 
+// The same with a server that accepts and closes: what is gone leaves nothing
+// behind, not even a place in a queue.
+func TestGuestWithoutBuffersAndBusyServer(t *testing.T) {
+	sw := newSwitch(t, nil)
+	l := listen(t, sw, CIDParent, 9000)
+	g := attach(t, sw, 16, 0)
+	first := g.conn(0, CIDParent, 9000)
+	g.send(first.out(OpRequest)) // waits for a buffer, ahead of all others
+	accept(t, l)
+	for i := range uint32(1000) {
+		p := g.conn(1+i, CIDParent, 9000)
+		g.send(p.out(OpRequest))
+		c := accept(t, l)
+		g.send(p.out(OpRST))
+		must(t, c.Close())
+	}
+	wantStreams(t, g.dev, 1)
+	if n := readyStreams(g.dev); n != 1 {
+		t.Errorf("%d connections wait for a buffer, want 1", n)
+	}
+	// Without a queue at all it is no different.
+	g.dev.StopQueue(queueRx)
+	for i := range uint32(1000) {
+		p := g.conn(1+i, CIDParent, 9000)
+		g.send(p.out(OpRequest))
+		c := accept(t, l)
+		g.send(p.out(OpRST))
+		must(t, c.Close())
+	}
+	if n := readyStreams(g.dev); n != 1 {
+		t.Errorf("%d connections wait for a buffer, want 1", n)
+	}
+}
+
 // A guest that takes nothing and asks for everything costs a bounded amount of
 // memory.
 func TestGuestWithoutBuffers(t *testing.T) {

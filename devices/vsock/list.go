@@ -1,14 +1,13 @@
 package vsock
 
-// A list is a FIFO of streams linked through stream.next. A stream is in one
-// list at most, which stream.queued says.
+// A list is a FIFO of streams linked through their next and prev fields. A
+// stream is in one list at most, which stream.queued says.
 type list struct {
 	head, tail *stream
 }
 
-func (l *list) empty() bool { return l.head == nil }
-
 func (l *list) push(s *stream) {
+	s.prev = l.tail
 	if l.tail == nil {
 		l.head = s
 	} else {
@@ -17,25 +16,17 @@ func (l *list) push(s *stream) {
 	l.tail = s
 }
 
-func (l *list) pop() *stream {
-	s := l.head
-	l.head, s.next = s.next, nil
-	if l.head == nil {
-		l.tail = nil
-	}
-	return s
-}
-
-// splice moves all of o to the end of l.
-func (l *list) splice(o *list) {
-	if o.head == nil {
-		return
-	}
-	if l.tail == nil {
-		l.head = o.head
+// remove takes out s, which must be in the list.
+func (l *list) remove(s *stream) {
+	if s.prev == nil {
+		l.head = s.next
 	} else {
-		l.tail.next = o.head
+		s.prev.next = s.next
 	}
-	l.tail = o.tail
-	*o = list{}
+	if s.next == nil {
+		l.tail = s.prev
+	} else {
+		s.next.prev = s.prev
+	}
+	s.next, s.prev = nil, nil
 }

@@ -175,8 +175,10 @@ func TestGuestToGuestCloseWithDataUnderWay(t *testing.T) {
 		}
 		enclave.await(OpShutdown)
 		// Only now its time to confirm begins.
+		time.Sleep(defaultCloseTimeout - 1)
+		synctest.Wait()
 		wantStreams(t, enclave.dev, 1)
-		time.Sleep(defaultCloseTimeout)
+		time.Sleep(1)
 		synctest.Wait()
 		enclave.expect(pb.rst())
 		wantStreams(t, parent.dev, 0)

@@ -20,7 +20,6 @@ type rxSide struct {
 	err    error // the driver broke q, which is nil then
 	chain  virtio.Chain
 	header [HeaderSize]byte
-	active list // streams with something to send, served in turn
 }
 
 func (d *Device) startRx(q *virtio.Queue) {
@@ -71,19 +70,20 @@ func (d *Device) fill() error {
 // nothing to send.
 func (d *Device) fillOne() (bool, error) {
 	r := &d.rx
-	d.mu.Lock()
-	r.active.splice(&d.ready)
-	rst := d.resets.n > 0
-	d.mu.Unlock()
-	if rst {
-		return d.fillReset()
-	}
-	for !r.active.empty() {
-		s := r.active.head
+	for {
+		d.mu.Lock()
+		s, rst := d.ready.head, d.resets.n > 0
+		d.mu.Unlock()
+		if rst {
+			return d.fillReset()
+		}
+		if s == nil {
+			return false, nil
+		}
 		s.mu.Lock()
 		op := s.op()
 		if op == 0 {
-			r.active.pop().queued = false
+			d.dequeue(s, false)
 			s.mu.Unlock()
 			continue
 		}
@@ -93,16 +93,10 @@ func (d *Device) fillOne() (bool, error) {
 			return false, err
 		}
 		written := d.compose(s, op)
-		r.active.pop()
-		if s.op() != 0 {
-			r.active.push(s)
-		} else {
-			s.queued = false
-		}
+		d.dequeue(s, s.op() != 0)
 		s.mu.Unlock()
 		return true, d.push(written)
 	}
-	return false, nil
 }
 
 // fillReset sends the oldest pending reset. Only fill takes resets out, under

@@ -35,15 +35,15 @@ type stream struct {
 	dev *Device
 	key key
 
-	// mu protects what follows, except that next belongs to the list that the
-	// stream is in, and deadline and timer to dev.mu.
+	// dev.mu protects these.
+	next, prev *stream // in dev.ready
+	deadline   time.Time
+	timer      int // index in dev.timers, -1 if none
+
+	// mu protects what follows.
 	mu *sync.Mutex
 
-	next   *stream
-	queued bool // in dev.ready or dev.rx.active
-
-	deadline time.Time
-	timer    int // index in dev.timers, -1 if none
+	queued bool // in dev.ready
 
 	state    state
 	pending  pending
@@ -213,6 +213,7 @@ func (s *stream) kill(err error, rst bool) {
 	was := s.state
 	s.state, s.err, s.pending, s.out = stateDead, err, 0, nil
 	s.dev.remove(s, rst)
+	s.queued = false
 	if s.user != nil {
 		s.user.wakeAll()
 	}

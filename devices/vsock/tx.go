@@ -240,14 +240,11 @@ func (s *stream) connected() {
 
 // gone acts on RST.
 func (s *stream) gone() {
-	switch s.state {
-	case stateRequested:
-		s.kill(unix.ECONNREFUSED, false)
-	case stateClosing:
-		s.kill(nil, false)
-	default:
-		s.kill(unix.ECONNRESET, false)
+	err := unix.ECONNRESET
+	if s.state == stateRequested {
+		err = unix.ECONNREFUSED
 	}
+	s.kill(err, false)
 }
 
 // data acts on RW: n bytes behind the header in out.

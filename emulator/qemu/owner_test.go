@@ -7,12 +7,14 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
-	"strings"
 	"testing"
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/nitrolab/nitrolab/images/toolchain"
 )
 
 func itoa(n int) string { return strconv.Itoa(n) }
@@ -125,20 +127,15 @@ func TestKilledOwner(t *testing.T) {
 	})
 }
 
-// realQEMU returns QEMU and a kernel, or skips. NITROLAB_QEMU is an argv prefix
-// whose words are separated by blanks, NITROLAB_KERNEL the path of a bzImage.
+// realQEMU returns QEMU, as words in front of its arguments, and a kernel.
 func realQEMU(t *testing.T) (binary []string, kernel string) {
 	t.Helper()
-	if os.Getenv("NITROLAB_INTEGRATION") != "1" {
-		t.Skip("needs QEMU and a kernel: set NITROLAB_INTEGRATION=1, NITROLAB_QEMU and NITROLAB_KERNEL")
+	if testing.Short() {
+		t.Skip("VM test: not part of the quick run")
 	}
-	binary = strings.Fields(os.Getenv("NITROLAB_QEMU"))
-	if len(binary) == 0 {
-		binary = []string{"qemu-system-x86_64"}
+	tools, err := toolchain.Find(t.Context(), toolchain.Options{Parts: toolchain.PartQEMU | toolchain.PartKernel})
+	if err != nil {
+		t.Fatalf("no virtual machine can be started here: %v", err)
 	}
-	kernel = os.Getenv("NITROLAB_KERNEL")
-	if kernel == "" {
-		t.Fatal("NITROLAB_INTEGRATION is 1 and NITROLAB_KERNEL is empty")
-	}
-	return binary, kernel
+	return slices.Concat([]string{"env"}, tools.QEMU.Env, tools.QEMU.Argv), tools.Kernel.Image
 }

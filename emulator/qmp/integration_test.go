@@ -3,33 +3,31 @@ package qmp
 import (
 	"context"
 	"os"
-	"os/exec"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/digitalocean/go-qemu/qmp/raw"
 	"golang.org/x/sys/unix"
+
+	"github.com/nitrolab/nitrolab/images/toolchain"
 )
 
-// TestRealQEMU talks to the QEMU named by NITROLAB_QEMU (an argv prefix,
-// separated by blanks) when NITROLAB_INTEGRATION is 1.
 func TestRealQEMU(t *testing.T) {
-	if os.Getenv("NITROLAB_INTEGRATION") != "1" {
-		t.Skip("needs QEMU: set NITROLAB_INTEGRATION=1 and NITROLAB_QEMU")
+	if testing.Short() {
+		t.Skip("VM test: not part of the quick run")
 	}
-	argv := strings.Fields(os.Getenv("NITROLAB_QEMU"))
-	if len(argv) == 0 {
-		argv = []string{"qemu-system-x86_64"}
+	tools, err := toolchain.Find(t.Context(), toolchain.Options{Parts: toolchain.PartQEMU})
+	if err != nil {
+		t.Fatalf("no QEMU can be started here: %v", err)
 	}
 	fds, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
 		t.Fatal(err)
 	}
 	remote := os.NewFile(uintptr(fds[1]), "qemu")
-	argv = append(argv, "-M", "none", "-nodefaults", "-display", "none", "-S",
+	cmd := tools.QEMU.Command(t.Context(), "-M", "none", "-nodefaults", "-display", "none", "-S",
 		"-chardev", "socket,id=qmp,fd=3", "-qmp", "chardev:qmp")
-	cmd := exec.Command(argv[0], argv[1:]...)
 	cmd.ExtraFiles = []*os.File{remote}
 	cmd.Stderr = os.Stderr
 	if err := cmd.Start(); err != nil {
