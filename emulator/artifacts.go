@@ -3,7 +3,7 @@ package emulator
 import (
 	"errors"
 	"fmt"
-	"maps"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
@@ -15,31 +15,37 @@ import (
 // An Artifact is what was kept of one enclave.
 type Artifact struct {
 	ID          string
-	Dir         string
+	From        string   // the enclave's folder, which goes with the Host
+	Dir         string   // the copy
 	ConsoleTail []string // the last lines, printable
 }
+
+// Rebase makes a text for people, such as the report of an error, name the copy
+// where it names the folder.
+func (a Artifact) Rebase(text string) string { return movePath(text, a.From, a.Dir) }
 
 // artifactLines is how much of a console an Artifact shows.
 const artifactLines = 30
 
 // SaveArtifacts copies what helps to find a fault into a folder of dir for each
 // enclave of the Host: the console, QEMU's messages, the kernel and ramdisk it
-// booted, and the command line to do so again. Ended enclaves are among them if
-// the Host keeps their folders.
+// booted, and the command line to do so again. Ended enclaves, and those whose
+// QEMU did not start, are among them if the Host keeps their folders.
 func (h *Host) SaveArtifacts(dir string) ([]Artifact, error) {
 	h.mu.Lock()
-	enclaves := slices.Concat(slices.Collect(maps.Values(h.enclaves)), h.ended)
+	ended := slices.Clone(h.ended)
 	h.mu.Unlock()
+	enclaves := append(h.Enclaves(), ended...)
 	slices.SortFunc(enclaves, func(a, b *Enclave) int { return strings.Compare(a.ID(), b.ID()) })
 	var kept []Artifact
 	var errs []error
 	for _, e := range enclaves {
-		if e.machine == nil {
-			continue // it has not started
+		a := Artifact{ID: e.ID(), From: e.dir, Dir: filepath.Join(dir, e.ID())}
+		if e.machine != nil {
+			a.ConsoleTail = lastLines(e.Console().Tail(consoleTail), artifactLines)
 		}
-		to := filepath.Join(dir, e.ID())
-		errs = append(errs, e.saveArtifacts(to))
-		kept = append(kept, Artifact{ID: e.ID(), Dir: to, ConsoleTail: lastLines(e.Console().Tail(consoleTail), artifactLines)})
+		errs = append(errs, e.saveArtifacts(a.Dir))
+		kept = append(kept, a)
 	}
 	return kept, errors.Join(errs...)
 }
@@ -69,19 +75,22 @@ func (e *Enclave) saveArtifacts(dir string) error {
 	// The command line names files in the folder that is about to go.
 	script := filepath.Join(dir, "command.sh")
 	text, err := os.ReadFile(script)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil // it did not come that far
+	}
 	if err != nil {
 		return fmt.Errorf("save artifacts: %w", err)
 	}
-	text = []byte(strings.ReplaceAll(string(text), e.dir, dir))
+	text = []byte(movePath(string(text), e.dir, dir))
 	if err := os.WriteFile(script, text, 0o755); err != nil {
 		return fmt.Errorf("save artifacts: %w", err)
 	}
 	return nil
 }
 
-// keepArtifacts copies an enclave that failed to where its user looks, and makes
-// the error say so.
-func (e *Enclave) keepArtifacts() {
+// keepArtifacts copies an enclave that failed with err to where its user looks,
+// and makes the error say so.
+func (e *Enclave) keepArtifacts(err error) {
 	dir := ""
 	if base := e.host.cfg.ArtifactsDir; base != "" {
 		dir = filepath.Join(base, e.info.EnclaveID)
@@ -95,15 +104,33 @@ func (e *Enclave) keepArtifacts() {
 	move := func(reproduce, kept *string) {
 		*kept = dir
 		if dir != "" {
-			*reproduce = strings.ReplaceAll(*reproduce, e.dir, dir)
+			*reproduce = movePath(*reproduce, e.dir, dir)
 		}
 	}
 	var boot *qemu.BootError
 	var infra *qemu.InfraError
 	switch {
-	case errors.As(e.err, &boot):
+	case errors.As(err, &boot):
 		move(&boot.Reproduce, &boot.Kept)
-	case errors.As(e.err, &infra):
+	case errors.As(err, &infra):
 		move(&infra.Reproduce, &infra.Kept)
 	}
+}
+
+// movePath replaces a folder in a line for the shell. People's folders have
+// spaces in their names.
+func movePath(line, from, to string) string {
+	quoted := func(s string) bool { return qemu.ShellQuote(s) != s }
+	if quoted(from) { // the words that hold it stand in single quotes
+		inQuotes := func(s string) string { return strings.ReplaceAll(s, "'", `'\''`) }
+		return strings.ReplaceAll(line, inQuotes(from), inQuotes(to))
+	}
+	var b strings.Builder
+	for _, r := range to {
+		if quoted(string(r)) {
+			b.WriteByte('\\')
+		}
+		b.WriteRune(r)
+	}
+	return strings.ReplaceAll(line, from, b.String())
 }

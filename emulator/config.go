@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"slices"
 	"time"
 
 	"github.com/nitrolab/nitrolab/devices/nsm/attestation"
@@ -100,13 +101,18 @@ type EnclaveConfig struct {
 	// EIFPath is the image file. Required.
 	EIFPath string
 
-	// Name is for people; empty means the image's own name.
+	// Name is for people, at most 255 bytes; empty means [DefaultName].
 	Name string
 
 	// MemoryMiB and CPUs are what the enclave gets. The memory must be at least
 	// 64 MiB and 4 times the image.
 	MemoryMiB int
 	CPUs      int
+
+	// CPUIDs are the numbers that the parent's CPUs are said to have had, as many
+	// as CPUs and no two the same; empty counts from 0. They are shown and have
+	// no other effect: no parent loses a CPU here.
+	CPUIDs []int
 
 	// CID is the enclave's vsock address; 0 chooses one.
 	CID uint32
@@ -130,29 +136,47 @@ type EnclaveConfig struct {
 	// this long. Zero means one minute, scaled for slow machines; negative
 	// switches the watchdog off, for a guest under a debugger.
 	HangTimeout time.Duration
+
+	// Remove lists absolute paths to remove if this process is killed while the
+	// enclave runs. As long as it lives they are the caller's business.
+	Remove []string
 }
 
-// Limits of an enclave (nitro-cli src/enclave_proc/resource_manager.rs).
+// Limits of an enclave. The least memory, and the factor between image and memory,
+// are nitro-cli's (src/enclave_proc/resource_manager.rs).
 const (
-	minMemoryMiB   = 64
-	maxMemoryMiB   = 1 << 20 // a TiB: beyond any host this runs on
-	maxCPUs        = 255     // of microvm without x2APIC
+	MinMemoryMiB = 64
+	MaxMemoryMiB = 1 << 20 // a TiB: beyond any host this runs on
+	MaxCPUs      = 255     // of microvm without x2APIC
+
+	maxName        = 255 // as file names
 	imageMemFactor = 4
 )
 
-// check refuses what can be refused without the image.
-func (c EnclaveConfig) check() error {
+// Check refuses what can be refused without the image. StartEnclave does so too.
+func (c EnclaveConfig) Check() error {
 	switch {
 	case c.EIFPath == "":
 		return errors.New("enclave image path is empty")
-	case c.MemoryMiB < minMemoryMiB || c.MemoryMiB > maxMemoryMiB:
-		return &RequestError{"memory", fmt.Sprintf("%d MiB", c.MemoryMiB), fmt.Sprintf("%d to %d MiB", minMemoryMiB, maxMemoryMiB)}
-	case c.CPUs < 1 || c.CPUs > maxCPUs:
-		return &RequestError{"CPU count", fmt.Sprint(c.CPUs), fmt.Sprintf("1 to %d", maxCPUs)}
+	case c.MemoryMiB < MinMemoryMiB || c.MemoryMiB > MaxMemoryMiB:
+		return &RequestError{"memory", fmt.Sprintf("%d MiB", c.MemoryMiB), fmt.Sprintf("%d to %d MiB", MinMemoryMiB, MaxMemoryMiB)}
+	case c.CPUs < 1 || c.CPUs > MaxCPUs:
+		return &RequestError{"CPU count", fmt.Sprint(c.CPUs), fmt.Sprintf("1 to %d", MaxCPUs)}
+	case len(c.CPUIDs) > 0 && len(c.CPUIDs) != c.CPUs:
+		return &RequestError{"number of CPU ids", fmt.Sprint(len(c.CPUIDs)), fmt.Sprintf("%d, one for each CPU, or none", c.CPUs)}
+	case hasDuplicate(c.CPUIDs):
+		return &RequestError{"list of CPU ids", fmt.Sprint(c.CPUIDs), "one without repetition"}
+	case len(c.Name) > maxName:
+		return &RequestError{"enclave name", fmt.Sprintf("of %d bytes", len(c.Name)), fmt.Sprintf("at most %d bytes", maxName)}
 	case c.CID >= 1 && c.CID <= 3, c.CID == 1<<32-1:
 		return &RequestError{"enclave CID", fmt.Sprint(c.CID), "4 to 4294967294, or 0 to choose one"}
 	}
 	return nil
+}
+
+func hasDuplicate(ids []int) bool {
+	ids = slices.Sorted(slices.Values(ids))
+	return len(slices.Compact(ids)) != len(ids)
 }
 
 // bootTimeout is nitro-cli's rule (resource_manager.rs, ENCLAVE_READY_TIMEOUT).

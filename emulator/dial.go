@@ -3,6 +3,7 @@ package emulator
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net"
 	"syscall"
 	"time"
@@ -25,9 +26,9 @@ func (e *Enclave) DialReady(ctx context.Context, port uint32) (net.Conn, error) 
 		}
 		select {
 		case <-ctx.Done():
-			return nil, errors.Join(ctx.Err(), err)
+			return nil, fmt.Errorf("%w (last answer: %w)", ctx.Err(), err)
 		case <-e.Done():
-			return nil, errors.Join(errors.New("the enclave ended"), e.Err())
+			return nil, fmt.Errorf("dial vsock port %d: the enclave ended: %w", port, err)
 		case <-tick.C:
 		}
 	}

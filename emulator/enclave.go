@@ -8,6 +8,8 @@ import (
 	"log/slog"
 	"net"
 	"os"
+	"strconv"
+	"strings"
 	"sync"
 	"time"
 
@@ -30,6 +32,7 @@ type Enclave struct {
 	machine *machine
 	beat    <-chan struct{}
 	timeout time.Duration // of the boot
+	began   time.Time     // when the machine was started
 
 	running chan struct{} // closed at the heartbeat
 	done    chan struct{} // closed when the enclave is gone and all is removed
@@ -45,10 +48,10 @@ type Enclave struct {
 // start only. What is wrong with the request or the image is an error before
 // anything runs.
 func (h *Host) StartEnclave(ctx context.Context, cfg EnclaveConfig) (_ *Enclave, err error) {
-	if err := cfg.check(); err != nil {
+	if err := cfg.Check(); err != nil {
 		return nil, err
 	}
-	im, err := openImage(cfg, h.Now())
+	im, err := openImage(ctx, cfg, h.Now())
 	if err != nil {
 		return nil, err
 	}
@@ -66,33 +69,50 @@ func (h *Host) StartEnclave(ctx context.Context, cfg EnclaveConfig) (_ *Enclave,
 		running: make(chan struct{}),
 		done:    make(chan struct{}),
 	}
-	if e.cid, err = h.reserve(e, cfg.CID); err != nil {
+	if e.cid, err = h.reserve(cfg.CID); err != nil {
 		return nil, err
 	}
+	defer h.starting.Done()
 	defer func() {
 		if err != nil {
-			h.release(e.cid)
-			if e.dir != "" {
-				_ = os.RemoveAll(e.dir)
-			}
+			e.abandon(err)
 		}
 	}()
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	defer context.AfterFunc(h.closing, cancel)()
 	e.info = im.describe(cfg, h.InstanceID(), slot, e.cid)
 	e.log = h.log(e.info.EnclaveID)
 	if e.dir, err = os.MkdirTemp(h.Dir(), "enclave-"); err != nil {
 		return nil, fmt.Errorf("start enclave: %w", err)
 	}
 	e.beat = h.heart.expect(e.cid)
-	defer func() {
-		if err != nil {
-			h.heart.forget(e.cid)
-		}
-	}()
+	e.began = time.Now()
 	if e.machine, err = e.boot(ctx, im, slot); err != nil {
+		if h.closing.Err() != nil {
+			err = errClosed
+		}
 		return nil, err
 	}
+	h.started(e)
 	go e.watch()
 	return e, nil
+}
+
+// abandon undoes a start that failed. What QEMU left behind, if it was tried, is
+// kept like that of an enclave which failed later.
+func (e *Enclave) abandon(err error) {
+	var infra *qemu.InfraError
+	tried := errors.As(err, &infra)
+	if tried {
+		e.keepArtifacts(err)
+	}
+	keep := tried && e.host.cfg.KeepEnclaveDirs
+	if !keep && e.dir != "" {
+		_ = os.RemoveAll(e.dir)
+	}
+	e.host.heart.forget(e.cid)
+	e.host.release(e, keep)
 }
 
 // RunEnclave is StartEnclave and WaitRunning. An enclave that does not come up
@@ -108,6 +128,9 @@ func (h *Host) RunEnclave(ctx context.Context, cfg EnclaveConfig) (*Enclave, err
 	return e, nil
 }
 
+// ErrTerminated is what those get who wait for an enclave that its owner ends.
+var ErrTerminated = errors.New("the enclave was terminated")
+
 // WaitRunning returns when the enclave has sent its heartbeat, with the reason
 // if it ended instead, and with the error of ctx. It does not end the enclave.
 func (e *Enclave) WaitRunning(ctx context.Context) error {
@@ -115,15 +138,18 @@ func (e *Enclave) WaitRunning(ctx context.Context) error {
 	case <-e.running:
 		return nil
 	case <-e.done:
-		select {
-		case <-e.running: // it ran, and is gone by now
-			return nil
-		default:
-			return e.Err()
-		}
 	case <-ctx.Done():
 		return fmt.Errorf("wait for the heartbeat of %s: %w", e.info.EnclaveID, ctx.Err())
 	}
+	select {
+	case <-e.running: // it ran, and is gone by now
+		return nil
+	default:
+	}
+	if err := e.Err(); err != nil {
+		return err
+	}
+	return fmt.Errorf("wait for the heartbeat of %s: %w", e.info.EnclaveID, ErrTerminated)
 }
 
 // Info describes the enclave as it stands.
@@ -140,6 +166,10 @@ func (e *Enclave) ID() string { return e.info.EnclaveID }
 
 // CID is the enclave's vsock address.
 func (e *Enclave) CID() uint32 { return e.cid }
+
+// PID is the process id of the enclave's QEMU. That in [Enclave.Info] is of the
+// process that manages it, this one, as nitro-cli prints it.
+func (e *Enclave) PID() int { return e.machine.process.Pid() }
 
 // Measurements are those of the image, whatever mode it runs in.
 func (e *Enclave) Measurements() eif.Measurements { return e.info.Measurements }
@@ -164,6 +194,11 @@ func (e *Enclave) Ended() EndReason {
 // Else it says what went wrong: a [*qemu.BootError] if the guest did, a
 // [*qemu.InfraError] if QEMU or a device model did.
 func (e *Enclave) Err() error {
+	select {
+	case <-e.done:
+	default:
+		return nil // not before it is complete: keepArtifacts changes it
+	}
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	return e.err
@@ -232,8 +267,11 @@ func (e *Enclave) watch() {
 	e.follow()
 	e.host.heart.forget(e.cid)
 	e.machine.close()
-	if e.Err() != nil {
-		e.keepArtifacts()
+	e.mu.Lock()
+	reason, err := e.reason, e.err
+	e.mu.Unlock()
+	if err != nil {
+		e.keepArtifacts(err)
 	}
 	if !e.host.cfg.KeepEnclaveDirs {
 		if err := os.RemoveAll(e.dir); err != nil {
@@ -242,9 +280,8 @@ func (e *Enclave) watch() {
 	}
 	e.mu.Lock()
 	e.state = Terminated
-	reason := e.reason
 	e.mu.Unlock()
-	e.host.release(e.cid)
+	e.host.release(e, e.host.cfg.KeepEnclaveDirs)
 	e.log.Info("enclave ended", "reason", reason)
 }
 
@@ -259,8 +296,11 @@ func (e *Enclave) follow() {
 	case <-e.machine.process.Done():
 		e.end(e.machine.verdict("the enclave ended before its heartbeat", true))
 		return
+	case <-e.machine.broken:
+		e.end(EndFailure, e.machine.failure())
+		return
 	case <-boot.C:
-		e.end(EndNoBeat, e.machine.blame(fmt.Sprintf("the enclave did not send its heartbeat within %v", e.timeout)))
+		e.end(EndNoBeat, e.machine.blame(fmt.Sprintf("the enclave did not send its heartbeat within %s", seconds(e.timeout))))
 		return
 	}
 	e.mu.Lock()
@@ -269,7 +309,7 @@ func (e *Enclave) follow() {
 	}
 	e.mu.Unlock()
 	close(e.running)
-	e.log.Info("heartbeat")
+	e.log.Info("heartbeat", "after", seconds(time.Since(e.began)))
 
 	ctx, cancel := context.WithCancel(context.Background())
 	hung := make(chan struct{})
@@ -288,6 +328,12 @@ func (e *Enclave) follow() {
 	case <-e.machine.broken:
 		e.end(EndFailure, e.machine.failure())
 	case <-hung:
-		e.end(EndHung, e.machine.blame(fmt.Sprintf("the kernel of the enclave has not answered on vsock for %v", e.hangTimeout())))
+		e.end(EndHung, e.machine.blame(fmt.Sprintf("the kernel of the enclave has not answered on vsock for %s", seconds(e.hangTimeout()))))
 	}
+}
+
+// seconds is a time for people, such as "180 s" or "4.12 s".
+func seconds(d time.Duration) string {
+	text := strconv.FormatFloat(d.Seconds(), 'f', 2, 64)
+	return strings.TrimSuffix(strings.TrimRight(text, "0"), ".") + " s"
 }

@@ -16,8 +16,11 @@ import (
 const (
 	// heartbeatWait bounds one heartbeat connection, before scaling.
 	heartbeatWait = 10 * time.Second
-	// maxHeartbeats is how many of them are answered at once.
-	maxHeartbeats = 64
+	// maxHeartbeats is how many of them are answered at once for one enclave, so
+	// that none can keep another one from being heard. One is enough for init.
+	maxHeartbeats = 4
+	// maxWarnings is how many bad heartbeats of one enclave are logged.
+	maxWarnings = 8
 )
 
 // A heart answers the heartbeat of every enclave of a Host, as nitro-cli on the
@@ -30,6 +33,8 @@ type heart struct {
 
 	mu      sync.Mutex
 	waiting map[uint32]chan struct{} // by CID; closed at the heartbeat
+	open    map[uint32]int           // by CID: connections being answered
+	bad     map[uint32]int           // by CID: bad heartbeats so far
 }
 
 func newHeart(sw *vsock.Switch, scale float64, log *slog.Logger) (*heart, error) {
@@ -42,6 +47,8 @@ func newHeart(sw *vsock.Switch, scale float64, log *slog.Logger) (*heart, error)
 		wait:     time.Duration(float64(heartbeatWait) * scale),
 		log:      log,
 		waiting:  map[uint32]chan struct{}{},
+		open:     map[uint32]int{},
+		bad:      map[uint32]int{},
 	}
 	h.done.Go(h.serve)
 	return h, nil
@@ -62,6 +69,7 @@ func (h *heart) forget(cid uint32) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	delete(h.waiting, cid)
+	delete(h.bad, cid)
 }
 
 func (h *heart) close() error {
@@ -71,33 +79,57 @@ func (h *heart) close() error {
 }
 
 func (h *heart) serve() {
-	slots := make(chan struct{}, maxHeartbeats)
 	for {
 		c, err := h.listener.Accept()
 		if err != nil {
 			return
 		}
-		select {
-		case slots <- struct{}{}:
-		default:
-			c.Close() // someone holds them all open
+		// The switch, not the guest, says where a connection comes from.
+		from, ok := c.RemoteAddr().(vsock.Addr)
+		if !ok || !h.admit(from.CID) {
+			c.Close()
 			continue
 		}
 		h.done.Go(func() {
-			defer func() { <-slots }()
+			defer h.dismiss(from.CID)
 			defer c.Close()
-			if err := h.answer(c); err != nil {
-				h.log.Warn("heartbeat refused", "from", c.RemoteAddr(), "err", err)
+			if err := h.answer(c, from.CID); err != nil && h.mayWarn(from.CID) {
+				h.log.Warn("heartbeat refused", "from", from, "err", err)
 			}
 		})
 	}
 }
 
-func (h *heart) answer(c net.Conn) error {
-	from, ok := c.RemoteAddr().(vsock.Addr)
-	if !ok {
-		return fmt.Errorf("address %v is no vsock address", c.RemoteAddr())
+// admit counts a connection in, unless its enclave has too many already.
+func (h *heart) admit(cid uint32) bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.open[cid] >= maxHeartbeats {
+		return false
 	}
+	h.open[cid]++
+	return true
+}
+
+// dismiss counts a connection out.
+func (h *heart) dismiss(cid uint32) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.open[cid]--; h.open[cid] == 0 {
+		delete(h.open, cid)
+	}
+}
+
+// mayWarn says whether one more bad heartbeat is worth a line.
+func (h *heart) mayWarn(cid uint32) bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.bad[cid]++
+	return h.bad[cid] <= maxWarnings
+}
+
+// answer plays the parent's part on one connection.
+func (h *heart) answer(c net.Conn, cid uint32) error {
 	if err := c.SetDeadline(time.Now().Add(h.wait)); err != nil {
 		return err
 	}
@@ -112,8 +144,8 @@ func (h *heart) answer(c net.Conn) error {
 		return fmt.Errorf("answer: %w", err)
 	}
 	h.mu.Lock()
-	beat := h.waiting[from.CID]
-	delete(h.waiting, from.CID)
+	beat := h.waiting[cid]
+	delete(h.waiting, cid)
 	h.mu.Unlock()
 	if beat == nil {
 		return errors.New("nobody waits for it")

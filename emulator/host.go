@@ -9,6 +9,7 @@ package emulator
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/x509"
 	"errors"
@@ -17,6 +18,7 @@ import (
 	"log/slog"
 	"net"
 	"path/filepath"
+	"slices"
 	"sync"
 	"time"
 
@@ -39,9 +41,13 @@ type Host struct {
 	entropy   io.Reader // locked
 	dir       *guard.Dir
 
-	mu       sync.Mutex // guards the fields below
-	enclaves map[uint32]*Enclave
-	ended    []*Enclave // with KeepEnclaveDirs
+	closing  context.Context // ends when Close begins
+	shut     context.CancelFunc
+	starting sync.WaitGroup // StartEnclave calls under way
+
+	mu       sync.Mutex          // guards the fields below
+	enclaves map[uint32]*Enclave // nil for a CID whose enclave is starting
+	ended    []*Enclave          // with KeepEnclaveDirs
 	nextCID  uint32
 	closed   bool
 }
@@ -58,6 +64,7 @@ func NewHost(cfg Config) (_ *Host, err error) {
 		enclaves: map[uint32]*Enclave{},
 		nextCID:  firstCID,
 	}
+	h.closing, h.shut = context.WithCancel(context.Background())
 	h.authority, err = attestation.NewAuthority(attestation.Config{
 		Clock:    cfg.Clock,
 		Entropy:  bytes.NewReader(cfg.Identity.Seed),
@@ -85,14 +92,12 @@ func NewHost(cfg Config) (_ *Host, err error) {
 func (h *Host) Close() error {
 	h.mu.Lock()
 	h.closed = true
-	enclaves := make([]*Enclave, 0, len(h.enclaves))
-	for _, e := range h.enclaves {
-		enclaves = append(enclaves, e)
-	}
 	h.mu.Unlock()
+	h.shut()
+	h.starting.Wait()
 
 	var errs []error
-	for _, e := range enclaves {
+	for _, e := range h.Enclaves() {
 		errs = append(errs, e.Close())
 	}
 	// The switch first: it ends what the heart waits for.
@@ -147,46 +152,74 @@ func (h *Host) Dial(ctx context.Context, from, to, port uint32) (net.Conn, error
 	return c, nil
 }
 
-// Enclaves lists those that have not ended, by CID.
+// Enclaves lists those that run, by CID.
 func (h *Host) Enclaves() []*Enclave {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	list := make([]*Enclave, 0, len(h.enclaves))
 	for _, e := range h.enclaves {
-		list = append(list, e)
+		if e != nil {
+			list = append(list, e)
+		}
 	}
+	slices.SortFunc(list, func(a, b *Enclave) int { return cmp.Compare(a.cid, b.cid) })
 	return list
 }
 
-// reserve takes the CID asked for, or the next free one for 0.
-func (h *Host) reserve(e *Enclave, cid uint32) (uint32, error) {
+// errClosed is what a start gets that comes too late.
+var errClosed = errors.New("host is closed")
+
+// reserve takes the CID asked for, or the next free one for 0. The caller ends
+// that with started or release, and calls starting.Done.
+func (h *Host) reserve(cid uint32) (uint32, error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if h.closed {
-		return 0, errors.New("host is closed")
+		return 0, errClosed
 	}
+	taken := func(cid uint32) bool { _, ok := h.enclaves[cid]; return ok }
 	if cid == 0 {
-		for h.enclaves[h.nextCID] != nil {
-			h.nextCID++
+		for taken(h.nextCID) {
+			h.advance()
 		}
 		cid = h.nextCID
-		h.nextCID++
+		h.advance()
 	}
-	if h.enclaves[cid] != nil {
+	if taken(cid) {
 		return 0, &RequestError{"enclave CID", fmt.Sprintf("%d, which another enclave has", cid), "one that is free"}
 	}
-	h.enclaves[cid] = e
+	h.enclaves[cid] = nil
+	h.starting.Add(1)
 	return cid, nil
 }
 
-func (h *Host) release(cid uint32) {
+// advance moves nextCID on, around the end.
+func (h *Host) advance() {
+	if h.nextCID++; h.nextCID == vsock.CIDAny {
+		h.nextCID = firstCID
+	}
+}
+
+// started shows an enclave to the world.
+func (h *Host) started(e *Enclave) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if e := h.enclaves[cid]; h.cfg.KeepEnclaveDirs && e.machine != nil {
+	h.enclaves[e.cid] = e
+}
+
+// release frees the CID of an enclave that has ended or never was. With keep its
+// folder is among those to be saved.
+func (h *Host) release(e *Enclave, keep bool) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if keep {
 		h.ended = append(h.ended, e)
 	}
-	delete(h.enclaves, cid)
+	delete(h.enclaves, e.cid)
 }
+
+// Timeout scales a deadline that is right for KVM on a quiet machine.
+func (h *Host) Timeout(base time.Duration) time.Duration { return h.cfg.Accel.Timeout(base) }
 
 // Log is where the Host tells what happens.
 func (h *Host) Log() *slog.Logger { return h.cfg.Log }

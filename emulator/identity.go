@@ -55,7 +55,7 @@ func NewIdentity(entropy io.Reader) (Identity, error) {
 // LoadIdentity reads the Identity kept in the file at path, and makes the file
 // with a new one if there is none. Two callers at once get the same one.
 func LoadIdentity(path string) (Identity, error) {
-	id, err := readIdentity(path)
+	id, err := ReadIdentity(path)
 	if !errors.Is(err, fs.ErrNotExist) {
 		return id, err
 	}
@@ -75,17 +75,20 @@ func LoadIdentity(path string) (Identity, error) {
 	}
 	defer os.Remove(tmp.Name())
 	_, err = tmp.Write(text)
-	if err := errors.Join(err, tmp.Close()); err != nil {
+	// Sync: after a power failure the name must not stand for an empty file.
+	if err := errors.Join(err, tmp.Sync(), tmp.Close()); err != nil {
 		return id, fmt.Errorf("keep host identity: %w", err)
 	}
 	// A link fails if someone else was first, and nobody sees half a file.
 	if err := os.Link(tmp.Name(), path); err != nil && !errors.Is(err, fs.ErrExist) {
 		return id, fmt.Errorf("keep host identity: %w", err)
 	}
-	return readIdentity(path)
+	return ReadIdentity(path)
 }
 
-func readIdentity(path string) (Identity, error) {
+// ReadIdentity is LoadIdentity for who will not make one: without the file the
+// error is fs.ErrNotExist.
+func ReadIdentity(path string) (Identity, error) {
 	var id Identity
 	text, err := os.ReadFile(path)
 	if err != nil {

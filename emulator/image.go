@@ -1,11 +1,14 @@
 package emulator
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/nitrolab/nitrolab/devices/nsm"
@@ -15,23 +18,53 @@ import (
 
 // A checkedImage is an image that an enclave may be started from, measured.
 type checkedImage struct {
-	*eif.File
+	*eif.Image
+	file         *os.File
 	measurements eif.Measurements
+}
+
+// Close closes the file. The Image must not be used afterwards.
+func (im *checkedImage) Close() error { return im.file.Close() }
+
+// A cancelReader is a file that cannot be read any more once ctx has ended: to
+// measure an image of some gigabytes takes seconds.
+type cancelReader struct {
+	ctx context.Context
+	r   io.ReaderAt
+}
+
+func (c cancelReader) ReadAt(p []byte, off int64) (int, error) {
+	if err := c.ctx.Err(); err != nil {
+		return 0, err
+	}
+	return c.r.ReadAt(p, off)
 }
 
 // openImage opens an image and makes the checks of the real stack: structure
 // and CRC, architecture, signature and its certificate's dates at the time now,
 // and memory for 4 times the image (nitro-cli resource_manager.rs).
-func openImage(cfg EnclaveConfig, now time.Time) (_ *checkedImage, err error) {
-	f, err := eif.OpenFile(cfg.EIFPath)
+func openImage(ctx context.Context, cfg EnclaveConfig, now time.Time) (_ *checkedImage, err error) {
+	file, err := os.Open(cfg.EIFPath)
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("enclave image: %w", err)
 	}
 	defer func() {
 		if err != nil {
-			err = errors.Join(fmt.Errorf("%s: %w", cfg.EIFPath, err), f.Close())
+			_ = file.Close() // it was only read
+			err = fmt.Errorf("enclave image %s: %w", cfg.EIFPath, err)
 		}
 	}()
+	info, err := file.Stat()
+	if err != nil {
+		return nil, err
+	}
+	if !info.Mode().IsRegular() {
+		return nil, errors.New("not a regular file")
+	}
+	f, err := eif.Open(cancelReader{ctx, file}, info.Size())
+	if err != nil {
+		return nil, err
+	}
 	if err := f.RequireArch(eif.X86_64); err != nil {
 		return nil, err
 	}
@@ -51,7 +84,7 @@ func openImage(cfg EnclaveConfig, now time.Time) (_ *checkedImage, err error) {
 			return nil, err
 		}
 	}
-	return &checkedImage{f, m}, nil
+	return &checkedImage{f, file, m}, nil
 }
 
 // describe fills in what does not change while the enclave lives.
@@ -70,8 +103,11 @@ func (im *checkedImage) describe(cfg EnclaveConfig, instanceID string, slot uint
 	if cfg.Debug {
 		info.Flags = "DEBUG_MODE"
 	}
-	for i := range cfg.CPUs {
-		info.CPUIDs = append(info.CPUIDs, i)
+	info.CPUIDs = slices.Clone(cfg.CPUIDs)
+	if len(info.CPUIDs) == 0 {
+		for i := range cfg.CPUs {
+			info.CPUIDs = append(info.CPUIDs, i)
+		}
 	}
 	// Metadata is not measured and nothing depends on it, so what cannot be read
 	// is left out.
@@ -82,11 +118,7 @@ func (im *checkedImage) describe(cfg EnclaveConfig, instanceID string, slot uint
 		}
 	}
 	if info.EnclaveName == "" {
-		info.EnclaveName = info.ImageName
-	}
-	if info.EnclaveName == "" {
-		base := filepath.Base(cfg.EIFPath)
-		info.EnclaveName = base[:len(base)-len(filepath.Ext(base))]
+		info.EnclaveName = DefaultName(cfg.EIFPath)
 	}
 	return info
 }
@@ -128,4 +160,14 @@ func writeFile(path string, r io.Reader) error {
 	}
 	_, err = io.Copy(f, r)
 	return errors.Join(err, f.Close())
+}
+
+// DefaultName is the name of an enclave that was given none: that of its image's
+// file without .eif (nitro-cli src/lib.rs, new_enclave_name).
+func DefaultName(eifPath string) string {
+	name := filepath.Base(eifPath)
+	for strings.HasSuffix(name, ".eif") {
+		name = strings.TrimSuffix(name, ".eif")
+	}
+	return name
 }

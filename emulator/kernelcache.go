@@ -7,8 +7,12 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
+	"syscall"
+	"time"
 
 	"github.com/nitrolab/nitrolab/images/toolchain/kernelimage"
 )
@@ -19,8 +23,11 @@ import (
 //
 // A kernel has a folder named by its SHA-256 with what Probe said and, if QEMU
 // can start it directly, the uncompressed kernel. Folders appear whole or not at
-// all.
+// all, and the ones that were not used for longest go when there are many.
 type kernelCache struct{ dir string }
+
+// maxKernels is how many kernels are kept, of 50 MB each.
+const maxKernels = 16
 
 // An unpackedKernel is one entry.
 type unpackedKernel struct {
@@ -51,6 +58,8 @@ func (c kernelCache) inspect(kernel io.ReaderAt, size int64) (unpackedKernel, er
 	dir := filepath.Join(c.dir, hex.EncodeToString(hash.Sum(nil)))
 	if c.dir != "" {
 		if k, err := readKernel(dir); err == nil {
+			now := time.Now()
+			_ = os.Chtimes(dir, now, now) // for prune; a cache that cannot be written is still one
 			return k, nil
 		}
 	}
@@ -128,16 +137,54 @@ func (c kernelCache) keep(dir string, k *unpackedKernel, kernel io.ReaderAt) err
 	if err := os.WriteFile(filepath.Join(tmp, kernelInfoName), text, 0o600); err != nil {
 		return err
 	}
-	// What was there is broken, or another process was faster with the same.
-	if err := os.RemoveAll(dir); err != nil {
+	if err := place(tmp, dir); err != nil {
 		return err
 	}
-	if err := os.Rename(tmp, dir); err != nil {
-		if again, readErr := readKernel(dir); readErr == nil {
-			*k = again
-			return nil
-		}
-		return err
-	}
+	prune(c.dir)
 	return nil
+}
+
+// place makes tmp the entry dir. An entry that is there and good stays: another
+// process was faster with the same, and its QEMU may be about to open it.
+func place(tmp, dir string) error {
+	err := os.Rename(tmp, dir)
+	if err == nil || !errors.Is(err, fs.ErrExist) && !errors.Is(err, syscall.ENOTEMPTY) {
+		return err
+	}
+	if _, err := readKernel(dir); err == nil {
+		return nil
+	}
+	broken := tmp + ".broken"
+	if err := os.Rename(dir, broken); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	defer os.RemoveAll(broken)
+	err = os.Rename(tmp, dir)
+	if errors.Is(err, fs.ErrExist) || errors.Is(err, syscall.ENOTEMPTY) {
+		_, err = readKernel(dir) // somebody else repaired it
+	}
+	return err
+}
+
+// prune removes the entries that were not used for longest. What cannot be
+// removed is left for the next time.
+func prune(dir string) {
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		return
+	}
+	used := map[string]time.Time{}
+	var kernels []string
+	for _, e := range entries {
+		info, err := e.Info()
+		if err != nil || !e.IsDir() || len(e.Name()) != hex.EncodedLen(sha256.Size) {
+			continue
+		}
+		kernels = append(kernels, e.Name())
+		used[e.Name()] = info.ModTime()
+	}
+	slices.SortFunc(kernels, func(a, b string) int { return used[b].Compare(used[a]) })
+	for _, name := range kernels[min(maxKernels, len(kernels)):] {
+		_ = os.RemoveAll(filepath.Join(dir, name))
+	}
 }

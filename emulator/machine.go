@@ -84,6 +84,7 @@ func (e *Enclave) boot(ctx context.Context, im *checkedImage, slot uint64) (_ *m
 		Accel:   e.host.cfg.Accel,
 		Name:    e.info.EnclaveID,
 		Dir:     e.dir,
+		Remove:  e.cfg.Remove,
 		Log:     e.log,
 	})
 	if err != nil {
@@ -127,9 +128,13 @@ func (e *Enclave) devices(plan bootPlan, kernel qemu.Kernel, vsockFile, moduleFi
 	accel := e.host.cfg.Accel
 	devices := []qemu.Device{
 		qemu.Microvm{ACPI: plan.form == FormACPI},
-		// With ACPI the default is SeaBIOS, from which kernels with the PVH entry
-		// were reset in their first half second in 3 of 11 starts under TCG; from
-		// qboot in 0 of 12 (QEMU 11.1.3, Linux 6.12.117).
+		// With ACPI the default is SeaBIOS, which must not be used here: QEMU loads
+		// a ramdisk up to the top of RAM, where SeaBIOS puts its ACPI tables, and
+		// depending on the ramdisk's size it overwrites them: the kernel then
+		// hangs at "ACPI: Core revision". Apart from that, kernels with the PVH
+		// entry were reset in their first half second in 3 of 11 starts under TCG.
+		// qboot puts the tables below 1 MiB; 0 of 112 starts failed (QEMU 11.1.3,
+		// Linux 6.12.117).
 		qemu.Firmware{Path: "qboot.rom"},
 		accel,
 		qemu.CPU{Model: accel.CPUModel(), Count: e.cfg.CPUs},
@@ -142,7 +147,10 @@ func (e *Enclave) devices(plan bootPlan, kernel qemu.Kernel, vsockFile, moduleFi
 	// Under KVM the kernel asks the hypervisor for the frequency.
 	if accel.Name != qemu.KVM {
 		if khz, err := qemu.HostTSCKHz(); err == nil {
-			devices = append(devices, qemu.TSC{KHz: khz})
+			// Without nowatchdog a kernel on a busy host called its TSC unstable in
+			// every second boot, and went on with a clock that loses time: 13 s of
+			// ours were 5 s of its own. With it, 0 of 8.
+			devices = append(devices, qemu.TSC{KHz: khz}, qemu.Extra{Kernel: []string{"tsc=nowatchdog"}})
 		} else {
 			e.log.Warn("the guest has to calibrate its clock itself, which may hang", "err", err)
 		}
@@ -198,6 +206,11 @@ func (m *machine) close() {
 // after its heartbeat has done its work; before, it never came up.
 func (m *machine) verdict(what string, early bool) (EndReason, error) {
 	exit := m.process.Wait()
+	select {
+	case <-m.broken: // that is why QEMU ended
+		return EndFailure, m.failure()
+	default:
+	}
 	switch {
 	case errors.Is(exit, qemu.ErrGuestPanic):
 		return EndPanic, m.process.Explain(what)

@@ -35,23 +35,47 @@ func (e *Enclave) isHung(ctx context.Context) bool {
 	if limit < 0 {
 		return false
 	}
+	return isSilent(ctx, limit, func(ctx context.Context) error {
+		c, err := e.Dial(ctx, probePort)
+		if err == nil {
+			c.Close() // somebody listens there: alive as well
+		}
+		return err
+	})
+}
+
+// isSilent probes until no probe was answered for limit, and returns true then;
+// false when ctx ends. An answer is success, a refusal or a reset: only a kernel
+// gives these. Any other error says nothing about the guest, so that alone does
+// not condemn it, but neither does it prove life.
+//
+// Time counts from the first probe without an answer, and one alone is not enough:
+// this process may itself have been stopped, for longer than limit.
+func isSilent(ctx context.Context, limit time.Duration, probe func(context.Context) error) bool {
 	tick := time.NewTicker(max(limit/probeInterval, time.Millisecond))
 	defer tick.Stop()
+	failures := 0
+	var first time.Time // when the first of them began
 	for {
 		select {
 		case <-ctx.Done():
 			return false
 		case <-tick.C:
 		}
-		probe, cancel := context.WithTimeout(ctx, limit)
-		c, err := e.Dial(probe, probePort)
+		began := time.Now()
+		wait, cancel := context.WithTimeout(ctx, limit/2)
+		err := probe(wait)
 		cancel()
 		switch {
 		case ctx.Err() != nil:
 			return false
-		case err == nil:
-			c.Close() // somebody listens there: alive as well
-		case !errors.Is(err, syscall.ECONNREFUSED) && !errors.Is(err, syscall.ECONNRESET):
+		case err == nil, errors.Is(err, syscall.ECONNREFUSED), errors.Is(err, syscall.ECONNRESET):
+			failures = 0
+			continue
+		case failures == 0:
+			first = began
+		}
+		if failures++; failures > 1 && time.Since(first) >= limit {
 			return true
 		}
 	}

@@ -25,6 +25,14 @@ func TestParse(t *testing.T) {
 			Listen: Endpoint{Network: "vsock", Address: "9001", Port: 9001},
 			Dial:   Endpoint{Network: "unix", Address: "/tmp/app.sock"},
 		}},
+		{"path with an equals sign on the left", "unix:/a=b=c=vsock:1", Spec{
+			Listen: Endpoint{Network: "unix", Address: "/a=b=c"},
+			Dial:   Endpoint{Network: "vsock", Address: "1", Port: 1},
+		}},
+		{"path with an equals sign on the right", "vsock:1=unix:/a=vsock:2", Spec{
+			Listen: Endpoint{Network: "vsock", Address: "1", Port: 1},
+			Dial:   Endpoint{Network: "unix", Address: "/a=vsock:2"},
+		}},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -54,6 +62,9 @@ func TestParseRefuses(t *testing.T) {
 		{"tcp without port", "tcp:localhost=vsock:1", "allowed is HOST:PORT"},
 		{"tcp port too large", "tcp:a:70000=vsock:1", "allowed are 0 to 65535"},
 		{"long path", "unix:/" + strings.Repeat("x", 107) + "=vsock:1", "allowed are 1 to 107"},
+		{"no path", "unix:=vsock:1", "allowed are 1 to 107"},
+		{"abstract", "unix:@app=vsock:1", "abstract sockets have no owner"},
+		{"empty", "", "want LISTEN=DIAL"},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {

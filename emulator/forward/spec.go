@@ -35,7 +35,7 @@ func (s Spec) String() string { return s.Listen.String() + "=" + s.Dial.String()
 //	vsock:8000=tcp:127.0.0.1:443    the enclave's CID 3 port 8000 reaches a host port
 //	vsock:9001=unix:/tmp/app.sock
 func Parse(text string) (Spec, error) {
-	left, right, ok := strings.Cut(text, "=")
+	left, right, ok := cut(text)
 	if !ok {
 		return Spec{}, fmt.Errorf("forward %q: want LISTEN=DIAL, such as tcp:127.0.0.1:8080=vsock:5005", text)
 	}
@@ -51,6 +51,14 @@ func Parse(text string) (Spec, error) {
 		return Spec{}, fmt.Errorf("forward %q: exactly one side must be vsock:PORT", text)
 	}
 	return s, nil
+}
+
+// cut splits at the "=" between the sides. A unix path may hold others.
+func cut(text string) (left, right string, ok bool) {
+	if i := strings.LastIndex(text, "=vsock:"); i >= 0 && !strings.HasPrefix(text, "vsock:") {
+		return text[:i], text[i+1:], true
+	}
+	return strings.Cut(text, "=")
 }
 
 func parseEndpoint(text string) (Endpoint, error) {
@@ -79,6 +87,9 @@ func parseEndpoint(text string) (Endpoint, error) {
 		// sun_path holds 108 bytes with its terminator.
 		if address == "" || len(address) > 107 {
 			return Endpoint{}, fmt.Errorf("unix path has %d bytes; allowed are 1 to 107", len(address))
+		}
+		if strings.HasPrefix(address, "@") || strings.ContainsRune(address, 0) {
+			return Endpoint{}, fmt.Errorf("unix path is %q; allowed is the path of a file, because abstract sockets have no owner", address)
 		}
 	default:
 		return Endpoint{}, fmt.Errorf("network is %q; allowed are vsock, tcp and unix", network)

@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"sync"
 	"time"
 
 	"golang.org/x/crypto/ssh"
@@ -47,8 +48,8 @@ func (c *Client) Close() error { return c.ssh.Close() }
 
 // An ExitError is a command that ended otherwise than with status 0.
 type ExitError struct {
-	Status int    // 1 to 255; 0 if a signal ended it
-	Signal string // such as KILL, without SIG
+	Status int    // 1 to 255; 128 and more if a signal ended it, as shells count
+	Signal string // such as KILL, without SIG; empty if none ended it
 	Stderr []byte // the end of what it wrote, if nobody else took it
 }
 
@@ -63,7 +64,27 @@ func (e *ExitError) Error() string {
 	return s
 }
 
-// Streams are what a command reads and writes; nil is nothing.
+// ErrLost says that the connection ended before the command did: the agent or
+// the whole guest is gone.
+var ErrLost = errors.New("the guest's agent ended the connection")
+
+func (c *Client) session() (*ssh.Session, error) {
+	s, err := c.ssh.NewSession()
+	return s, lost(err)
+}
+
+// lost is err with its meaning where SSH is asked on a connection that is gone.
+func lost(err error) error {
+	var network net.Error
+	if errors.Is(err, io.EOF) || errors.Is(err, net.ErrClosed) || errors.As(err, &network) {
+		return ErrLost
+	}
+	return err
+}
+
+// Streams are what a command reads and writes; nil is nothing. A Stdin that the
+// command does not read to its end may be read a little further than it did, by a
+// goroutine that ends with the next Read.
 type Streams struct {
 	Stdin          io.Reader
 	Stdout, Stderr io.Writer
@@ -73,13 +94,13 @@ type Streams struct {
 // ctx ends first, the command is killed. The error is an *ExitError if the
 // command failed.
 func (c *Client) Run(ctx context.Context, command string, s Streams) error {
-	session, err := c.ssh.NewSession()
+	session, err := c.session()
 	if err != nil {
 		return fmt.Errorf("run in guest: %w", err)
 	}
 	defer session.Close()
 	session.Stdin, session.Stdout, session.Stderr = s.Stdin, s.Stdout, s.Stderr
-	return wait(ctx, session, func() error { return session.Run(command) })
+	return c.wait(ctx, session, func() error { return session.Start(command) })
 }
 
 // Output is Run with the standard output returned.
@@ -88,9 +109,9 @@ func (c *Client) Output(ctx context.Context, command string) ([]byte, error) {
 	err := c.Run(ctx, command, Streams{Stdout: &out, Stderr: &errs})
 	var exit *ExitError
 	if errors.As(err, &exit) {
-		exit.Stderr = errs.b
+		exit.Stderr = errs.last()
 	}
-	return out.b, err
+	return out.last(), err
 }
 
 // maxOutput bounds what is kept of a command's output: the last MiB.
@@ -100,22 +121,27 @@ const maxOutput = 1 << 20
 type tail struct{ b []byte }
 
 func (t *tail) Write(p []byte) (int, error) {
-	t.b = append(t.b, p...)
-	if over := len(t.b) - maxOutput; over > 0 {
-		t.b = append(t.b[:0], t.b[over:]...)
+	n := len(p)
+	p = p[max(0, n-maxOutput):]
+	// Twice the size, so that each byte is moved at most once.
+	if len(t.b)+len(p) > 2*maxOutput {
+		t.b = append(t.b[:0], t.last()...)
 	}
-	return len(p), nil
+	t.b = append(t.b, p...)
+	return n, nil
 }
 
+func (t *tail) last() []byte { return t.b[max(0, len(t.b)-maxOutput):] }
+
 // Start runs a command whose standard input and output are the returned
-// connection. Closing it ends the command.
+// connection. Closing it ends the command, and reads and writes under way.
 func (c *Client) Start(command string) (io.ReadWriteCloser, error) {
-	session, err := c.ssh.NewSession()
+	session, err := c.session()
 	if err != nil {
 		return nil, fmt.Errorf("start in guest: %w", err)
 	}
-	p := &pipe{session: session}
-	if p.WriteCloser, err = session.StdinPipe(); err == nil {
+	p := &pipe{client: c, session: session}
+	if p.in, err = session.StdinPipe(); err == nil {
 		p.Reader, err = session.StdoutPipe()
 	}
 	if err == nil {
@@ -130,32 +156,86 @@ func (c *Client) Start(command string) (io.ReadWriteCloser, error) {
 
 type pipe struct {
 	io.Reader
-	io.WriteCloser
+	in      io.WriteCloser
+	client  *Client
 	session *ssh.Session
+	once    sync.Once
 }
+
+func (p *pipe) Write(b []byte) (int, error) { return p.in.Write(b) }
 
 func (p *pipe) Close() error {
-	_ = p.WriteCloser.Close()
-	if err := p.session.Close(); !errors.Is(err, io.EOF) {
-		return err
-	}
-	return nil // the command had ended by itself
+	p.once.Do(func() {
+		p.client.end(p.session, func() { _ = p.session.Wait() }) // how it ended is nobody's business
+	})
+	return nil
 }
 
-// wait runs a session's blocking call and makes errors uniform.
-func wait(ctx context.Context, session *ssh.Session, call func() error) error {
-	stop := context.AfterFunc(ctx, func() {
+// closeTimeout is how long an agent may take to confirm that a session is over.
+// It takes a millisecond; a guest that hangs takes for ever.
+const closeTimeout = 2 * time.Second
+
+// end closes a session and returns when call, which waits for it, has. If the
+// agent does not confirm, the connection is closed, with all sessions on it:
+// nothing else makes reads and writes return that wait for a dead guest.
+func (c *Client) end(session *ssh.Session, call func()) {
+	returned := make(chan struct{})
+	go func() {
+		defer close(returned)
+		call()
+	}()
+	// In a goroutine, because sending blocks when the guest takes nothing.
+	closed := make(chan struct{})
+	go func() {
+		defer close(closed)
 		_ = session.Signal(ssh.SIGKILL)
 		_ = session.Close()
-	})
-	defer stop()
-	err := call()
-	var exit *ssh.ExitError
-	switch {
-	case ctx.Err() != nil:
+	}()
+	timer := time.NewTimer(closeTimeout)
+	defer timer.Stop()
+	select {
+	case <-returned:
+	case <-timer.C:
+		_ = c.ssh.Close()
+		<-returned
+	}
+	select {
+	case <-closed:
+	case <-timer.C:
+		_ = c.ssh.Close()
+		<-closed
+	}
+}
+
+// wait starts a session, waits for its end and makes errors uniform.
+func (c *Client) wait(ctx context.Context, session *ssh.Session, start func() error) error {
+	done := make(chan error, 1)
+	go func() {
+		if err := start(); err != nil {
+			done <- lost(err)
+			return
+		}
+		err := session.Wait()
+		if errors.Is(err, io.EOF) {
+			err = nil // the command did not read all of its input, which is its right
+		}
+		done <- err
+	}()
+	var err error
+	select {
+	case err = <-done:
+	case <-ctx.Done():
+		c.end(session, func() { <-done })
 		return ctx.Err()
+	}
+	var exit *ssh.ExitError
+	var missing *ssh.ExitMissingError
+	switch {
 	case errors.As(err, &exit):
-		return &ExitError{Status: exit.ExitStatus(), Signal: exit.Signal()}
+		// The status is what the guest says it is.
+		return &ExitError{Status: min(exit.ExitStatus(), 255), Signal: exit.Signal()}
+	case errors.As(err, &missing):
+		return fmt.Errorf("run in guest: %w", ErrLost)
 	case err != nil:
 		return fmt.Errorf("run in guest: %w", err)
 	}

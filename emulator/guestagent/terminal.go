@@ -15,7 +15,7 @@ import (
 // ends. If standard input is a terminal the shell has one too, of the same size
 // and type; else it reads commands and writes as into a pipe.
 func (c *Client) Shell(ctx context.Context, stdin, stdout, stderr *os.File) error {
-	session, err := c.ssh.NewSession()
+	session, err := c.session()
 	if err != nil {
 		return fmt.Errorf("shell in guest: %w", err)
 	}
@@ -28,12 +28,7 @@ func (c *Client) Shell(ctx context.Context, stdin, stdout, stderr *os.File) erro
 		}
 		defer restore()
 	}
-	return wait(ctx, session, func() error {
-		if err := session.Shell(); err != nil {
-			return err
-		}
-		return session.Wait()
-	})
+	return c.wait(ctx, session, session.Shell)
 }
 
 // terminal gives the session a terminal like ours and makes ours raw.

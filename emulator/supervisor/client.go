@@ -7,10 +7,15 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"net"
 	"net/http"
+	"net/url"
+	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
+	"time"
 )
 
 // A Client speaks to the supervisor of one enclave.
@@ -33,6 +38,10 @@ func (c *Client) connect(ctx context.Context) (net.Conn, error) {
 	return d.DialContext(ctx, "unix", filepath.Join(c.dir, socketName))
 }
 
+// ErrGone says that the supervisor, and so its enclave, ended before it
+// answered.
+var ErrGone = errors.New("the enclave has ended")
+
 // Describe asks what the enclave is and how it stands.
 func (c *Client) Describe(ctx context.Context) (Description, error) {
 	var d Description
@@ -41,19 +50,38 @@ func (c *Client) Describe(ctx context.Context) (Description, error) {
 		return d, err
 	}
 	defer resp.Body.Close()
-	if err := json.NewDecoder(io.LimitReader(resp.Body, 1<<20)).Decode(&d); err != nil {
+	if err := json.NewDecoder(io.LimitReader(resp.Body, maxDescription)).Decode(&d); err != nil {
 		return d, fmt.Errorf("read description: %w", err)
 	}
 	return d, nil
 }
 
-// Terminate ends the enclave and returns when it is gone.
+// goneTimeout is how long a supervisor may take to remove its state directory
+// when its enclave has ended. It takes 20 ms.
+const goneTimeout = 15 * time.Second
+
+// Terminate ends the enclave and returns when it is gone, with its supervisor's
+// state directory.
 func (c *Client) Terminate(ctx context.Context) error {
 	resp, err := c.do(ctx, http.MethodPost, pathTerminate)
 	if err != nil {
 		return err
 	}
-	return resp.Body.Close()
+	resp.Body.Close()
+	ctx, cancel := context.WithTimeout(ctx, goneTimeout)
+	defer cancel()
+	tick := time.NewTicker(5 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		if _, err := os.Lstat(c.dir); errors.Is(err, fs.ErrNotExist) {
+			return nil
+		}
+		select {
+		case <-ctx.Done():
+			return fmt.Errorf("the enclave has ended, but its state directory %s is still there: %w", c.dir, ctx.Err())
+		case <-tick.C:
+		}
+	}
 }
 
 // Console copies the enclave's console to w. With follow it goes on until the
@@ -73,39 +101,50 @@ func (c *Client) Console(ctx context.Context, w io.Writer, follow bool) error {
 		return ctx.Err()
 	}
 	// The supervisor goes away with its enclave, perhaps in mid-answer.
-	if errors.Is(err, io.ErrUnexpectedEOF) {
+	if errors.Is(gone(err), ErrGone) {
 		return nil
 	}
 	return err
 }
 
-// Dial opens a vsock stream to a port of the enclave.
+// Dial opens a vsock stream to a port of the enclave. The error wraps
+// syscall.ECONNREFUSED if nobody listens there.
 func (c *Client) Dial(ctx context.Context, port uint32) (net.Conn, error) {
 	conn, err := c.connect(ctx)
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("dial vsock port %d: %w", port, gone(err))
 	}
 	stop := context.AfterFunc(ctx, func() { conn.Close() })
 	defer stop()
-	_, err = fmt.Fprintf(conn, "GET %s?port=%d HTTP/1.1\r\nHost: enclave\r\nConnection: Upgrade\r\nUpgrade: %s\r\n\r\n", pathDial, port, upgradeVsock)
+	up, err := upgrade(conn.(*net.UnixConn), port)
+	if !stop() {
+		err = ctx.Err()
+	}
 	if err != nil {
 		conn.Close()
-		return nil, fmt.Errorf("dial vsock port %d: %w", port, err)
+		return nil, fmt.Errorf("dial vsock port %d: %w", port, gone(err))
+	}
+	return up, nil
+}
+
+// upgrade turns a connection to a supervisor into one to a port of its enclave.
+func upgrade(conn *net.UnixConn, port uint32) (*upgradedConn, error) {
+	_, err := fmt.Fprintf(conn, "GET %s?port=%d HTTP/1.1\r\nHost: enclave\r\nConnection: Upgrade\r\nUpgrade: %s\r\n\r\n", pathDial, port, upgradeVsock)
+	if err != nil {
+		return nil, err
 	}
 	r := bufio.NewReader(conn)
 	resp, err := http.ReadResponse(r, nil)
 	if err != nil {
-		conn.Close()
-		return nil, fmt.Errorf("dial vsock port %d: %w", port, err)
+		return nil, err
 	}
 	if resp.StatusCode != http.StatusSwitchingProtocols {
-		defer conn.Close()
-		return nil, fmt.Errorf("dial vsock port %d: %w", port, answerError(resp))
+		return nil, answerError(resp)
 	}
-	return &upgradedConn{UnixConn: conn.(*net.UnixConn), r: r}, nil
+	return &upgradedConn{conn, r}, nil
 }
 
-// upgradedConn reads first what came with the answer to the upgrade.
+// upgradedConn reads first what came with the request or answer of the upgrade.
 type upgradedConn struct {
 	*net.UnixConn
 	r *bufio.Reader
@@ -123,7 +162,11 @@ func (c *Client) do(ctx context.Context, method, path string) (*http.Response, e
 	}
 	resp, err := c.http.Do(req)
 	if err != nil {
-		return nil, fmt.Errorf("ask supervisor: %w", err)
+		var u *url.Error // its method and URL mean nothing to anybody
+		if errors.As(err, &u) {
+			err = u.Err
+		}
+		return nil, gone(err)
 	}
 	if resp.StatusCode >= 300 {
 		defer resp.Body.Close()
@@ -132,11 +175,36 @@ func (c *Client) do(ctx context.Context, method, path string) (*http.Response, e
 	return resp, nil
 }
 
-// answerError turns a refusal into the sentence that the supervisor wrote.
-func answerError(resp *http.Response) error {
-	text, err := io.ReadAll(io.LimitReader(resp.Body, 64<<10))
-	if err != nil || len(text) == 0 {
-		return fmt.Errorf("supervisor answered %s", resp.Status)
+// gone is err with its meaning: a supervisor ends with its enclave, so a
+// connection that it does not take or does not finish is the end of both.
+func gone(err error) error {
+	for _, end := range []error{io.EOF, io.ErrUnexpectedEOF, fs.ErrNotExist, syscall.ECONNREFUSED, syscall.ECONNRESET, syscall.EPIPE} {
+		var answer *answer
+		if errors.Is(err, end) && !errors.As(err, &answer) {
+			return ErrGone
+		}
 	}
-	return errors.New(strings.TrimSpace(string(text)))
+	return err
+}
+
+// An answer is a refusal in the words of the supervisor.
+type answer struct {
+	text string
+	err  error // what it means, or nil
+}
+
+func (a *answer) Error() string { return a.text }
+func (a *answer) Unwrap() error { return a.err }
+
+// answerError reads a refusal.
+func answerError(resp *http.Response) error {
+	a := &answer{}
+	if resp.StatusCode == http.StatusServiceUnavailable {
+		a.err = syscall.ECONNREFUSED
+	}
+	text, err := io.ReadAll(io.LimitReader(resp.Body, 64<<10))
+	if a.text = strings.TrimSpace(string(text)); err != nil || a.text == "" {
+		a.text = "the supervisor answered " + resp.Status
+	}
+	return a
 }

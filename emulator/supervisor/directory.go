@@ -6,6 +6,10 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
 	"syscall"
 	"time"
 
@@ -20,12 +24,19 @@ const (
 	maxSocketPath = 107
 )
 
-// BaseDir is where the state directories of this user's enclaves are:
-// $XDG_RUNTIME_DIR/nitrolab, else "run" in the cache folder, or a folder under
-// the temporary directory if that path is too long for a socket. It is made if
-// missing, and refused if somebody else could write there.
+// BaseDir is where the state directories of this user's enclaves are: "nitrolab"
+// in $XDG_RUNTIME_DIR, which is looked for in its usual place if the variable is
+// missing (sudo and cron drop it), else "run" in the cache folder, or a folder
+// under the temporary directory if that path is too long for a socket. It is made
+// if missing, and refused if somebody else could write there.
 func BaseDir() (string, error) {
 	dir := os.Getenv("XDG_RUNTIME_DIR")
+	if dir == "" {
+		// systemd's pam_systemd(8).
+		if usual := filepath.Join("/run/user", strconv.Itoa(os.Getuid())); ownDir(usual) == nil {
+			dir = usual
+		}
+	}
 	if filepath.IsAbs(dir) {
 		dir = filepath.Join(dir, "nitrolab")
 	} else {
@@ -41,46 +52,32 @@ func BaseDir() (string, error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return "", fmt.Errorf("make state directory: %w", err)
 	}
-	info, err := os.Lstat(dir)
-	if err != nil {
-		return "", fmt.Errorf("check state directory: %w", err)
-	}
-	owner, ok := info.Sys().(*syscall.Stat_t)
-	if !info.IsDir() || !ok || int(owner.Uid) != os.Getuid() || info.Mode().Perm()&0o022 != 0 {
-		return "", fmt.Errorf("state directory %s is not a directory that only you can write; remove it or set XDG_RUNTIME_DIR", dir)
+	if err := ownDir(dir); err != nil {
+		return "", fmt.Errorf("state directory %s %w; remove it or set XDG_RUNTIME_DIR", dir, err)
 	}
 	return dir, nil
 }
 
+// ownDir is nil for a directory of this user that nobody else can write to.
+func ownDir(dir string) error {
+	info, err := os.Lstat(dir)
+	if err != nil {
+		return fmt.Errorf("cannot be looked at: %w", err)
+	}
+	owner, ok := info.Sys().(*syscall.Stat_t)
+	switch {
+	case !info.IsDir():
+		return errors.New("is no directory")
+	case !ok || int(owner.Uid) != os.Geteuid():
+		return errors.New("belongs to another user")
+	case info.Mode().Perm()&0o022 != 0:
+		return fmt.Errorf("has mode %#o, so others can write there", info.Mode().Perm())
+	}
+	return nil
+}
+
 // describeTimeout bounds how long one supervisor may take to answer a list.
 const describeTimeout = 10 * time.Second
-
-// List describes every running enclave of this user. What a killed supervisor
-// left behind is removed on the way.
-func List(ctx context.Context, base string) ([]Running, error) {
-	if _, err := guard.Sweep(base); err != nil {
-		return nil, err
-	}
-	sockets, err := filepath.Glob(filepath.Join(base, "*", socketName))
-	if err != nil {
-		return nil, err
-	}
-	list := []Running{}
-	for _, s := range sockets {
-		c := newClient(filepath.Dir(s))
-		ctx, cancel := context.WithTimeout(ctx, describeTimeout)
-		d, err := c.Describe(ctx)
-		cancel()
-		if err != nil {
-			if ctx.Err() != nil && !errors.Is(ctx.Err(), context.DeadlineExceeded) {
-				return nil, ctx.Err()
-			}
-			continue // it ended while we looked
-		}
-		list = append(list, Running{Client: c, Description: d})
-	}
-	return list, nil
-}
 
 // Running is one enclave of a [List].
 type Running struct {
@@ -88,11 +85,58 @@ type Running struct {
 	Description
 }
 
+// List describes every running enclave of this user, in the order in which they
+// were started. What a killed supervisor left behind is removed on the way. If
+// some supervisors do not answer, stopped by a debugger for instance, the error
+// says so and the list has the others.
+func List(ctx context.Context, base string) ([]Running, error) {
+	if _, err := guard.Sweep(base); err != nil {
+		return nil, err
+	}
+	sockets, err := filepath.Glob(filepath.Join(escapeGlob(base), "*", socketName))
+	if err != nil {
+		return nil, err
+	}
+	found := make([]Running, len(sockets))
+	errs := make([]error, len(sockets))
+	var all sync.WaitGroup
+	for i, s := range sockets {
+		all.Go(func() {
+			ctx, cancel := context.WithTimeout(ctx, describeTimeout)
+			defer cancel()
+			c := newClient(filepath.Dir(s))
+			d, err := c.Describe(ctx)
+			if err != nil && !errors.Is(err, ErrGone) { // it may end while we look
+				errs[i] = fmt.Errorf("ask the supervisor behind %s: %w", s, err)
+			}
+			if err == nil {
+				found[i] = Running{Client: c, Description: d}
+			}
+		})
+	}
+	all.Wait()
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	found = slices.DeleteFunc(found, func(r Running) bool { return r.Client == nil })
+	// The id of an enclave holds the time of its start.
+	slices.SortFunc(found, func(a, b Running) int { return strings.Compare(a.Enclave.EnclaveID, b.Enclave.EnclaveID) })
+	return found, errors.Join(errs...)
+}
+
+// escapeGlob makes a path a pattern that matches it alone.
+func escapeGlob(path string) string {
+	return strings.NewReplacer(`\`, `\\`, `*`, `\*`, `?`, `\?`, `[`, `\[`).Replace(path)
+}
+
+// ErrNotFound says that no running enclave has the id or the name.
+var ErrNotFound = errors.New("no running enclave has it")
+
 // Find returns the running enclave with this id or, if id is empty, this name.
 func Find(ctx context.Context, base, id, name string) (Running, error) {
-	list, err := List(ctx, base)
-	if err != nil {
-		return Running{}, err
+	list, listErr := List(ctx, base)
+	if list == nil && listErr != nil {
+		return Running{}, listErr
 	}
 	var found []Running
 	for _, r := range list {
@@ -100,16 +144,17 @@ func Find(ctx context.Context, base, id, name string) (Running, error) {
 			found = append(found, r)
 		}
 	}
+	field, value := "id", id
+	if id == "" {
+		field, value = "name", name
+	}
 	switch {
 	case len(found) == 1:
 		return found[0], nil
 	case len(found) > 1:
-		return Running{}, fmt.Errorf("enclave name is %q, which %d running enclaves have; use --enclave-id", name, len(found))
-	case id != "":
-		return Running{}, fmt.Errorf("enclave id is %q; %w (nitrolab describe-enclaves lists them)", id, ErrNotFound)
+		return Running{}, fmt.Errorf("enclave %s is %q, which %d running enclaves have; use --enclave-id", field, value, len(found))
+	case listErr != nil:
+		return Running{}, fmt.Errorf("enclave %s is %q; it may be one that does not answer: %w", field, value, listErr)
 	}
-	return Running{}, fmt.Errorf("enclave name is %q; %w (nitrolab describe-enclaves lists them)", name, ErrNotFound)
+	return Running{}, fmt.Errorf("enclave %s is %q; %w (nitrolab describe-enclaves lists them)", field, value, ErrNotFound)
 }
-
-// ErrNotFound says that no running enclave has the id or the name.
-var ErrNotFound = errors.New("no enclave that runs has it")

@@ -2,7 +2,7 @@ package supervisor
 
 import (
 	"context"
-	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -11,35 +11,38 @@ import (
 	"path/filepath"
 	"strconv"
 	"sync"
+	"syscall"
 	"time"
 
 	"github.com/nitrolab/nitrolab/devices/vsock"
 )
 
-// Enclave is what a control server needs of the enclave it speaks for.
-type Enclave interface {
-	// Terminate ends the enclave and returns when it is gone.
-	Terminate(ctx context.Context) error
-	// CopyConsole writes the console to w, and with follow goes on until the
-	// enclave ends, ctx is done or w fails. It refuses outside debug mode.
-	CopyConsole(ctx context.Context, w io.Writer, follow bool) error
-	// Dial connects to a vsock port of the enclave.
-	Dial(ctx context.Context, port uint32) (net.Conn, error)
-}
+// Limits of the control socket. Only its owner can open it, so they guard
+// against programs that are stuck rather than against enemies.
+const (
+	headerTimeout   = 10 * time.Second
+	maxHeaderBytes  = 16 << 10
+	shutdownTimeout = 2 * time.Second // for answers under way when the enclave has ended
+)
 
 // A server answers the control protocol for one enclave.
 type server struct {
 	enclave  Enclave
 	describe func() Description
+	timeout  time.Duration // of a dial
 	http     http.Server
-	done     sync.WaitGroup // serve and every upgraded connection
 
-	mu       sync.Mutex
-	upgraded map[net.Conn]struct{} // hijacked connections; http.Server forgets them
+	ctx    context.Context // ends when close begins to cut connections
+	cancel context.CancelFunc
+	done   sync.WaitGroup // serve and every upgraded connection
+
+	mu     sync.Mutex
+	closed bool // guarded by mu: no more upgrades
 }
 
-// serve starts answering on a socket in dir.
-func serve(dir string, e Enclave, describe func() Description) (*server, error) {
+// serve starts answering on a socket in dir. A dial into the enclave takes at
+// most timeout.
+func serve(dir string, e Enclave, timeout time.Duration, describe func() Description) (*server, error) {
 	path := filepath.Join(dir, socketName)
 	l, err := net.Listen("unix", path)
 	if err != nil {
@@ -49,33 +52,41 @@ func serve(dir string, e Enclave, describe func() Description) (*server, error) 
 		l.Close()
 		return nil, fmt.Errorf("protect control socket: %w", err)
 	}
-	s := &server{enclave: e, describe: describe, upgraded: map[net.Conn]struct{}{}}
+	s := &server{enclave: e, describe: describe, timeout: timeout}
+	s.ctx, s.cancel = context.WithCancel(context.Background())
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET "+pathEnclave, s.serveEnclave)
 	mux.HandleFunc("POST "+pathTerminate, s.serveTerminate)
 	mux.HandleFunc("GET "+pathConsole, s.serveConsole)
 	mux.HandleFunc("GET "+pathDial, s.serveDial)
-	s.http = http.Server{Handler: mux, ReadHeaderTimeout: 10 * time.Second, MaxHeaderBytes: 16 << 10}
+	s.http = http.Server{
+		Handler:           mux,
+		ReadHeaderTimeout: headerTimeout,
+		IdleTimeout:       headerTimeout,
+		MaxHeaderBytes:    maxHeaderBytes,
+	}
 	s.done.Go(func() { _ = s.http.Serve(l) })
 	return s, nil
 }
 
-// close lets running answers finish within ctx, then cuts what is left.
-func (s *server) close(ctx context.Context) {
+// close lets running answers finish within shutdownTimeout, cuts what is left
+// and waits for it.
+func (s *server) close() {
 	s.mu.Lock()
-	for c := range s.upgraded {
-		c.Close()
-	}
+	s.closed = true
 	s.mu.Unlock()
+	s.cancel()
+	ctx, cancel := context.WithTimeout(context.Background(), shutdownTimeout)
+	defer cancel()
 	if err := s.http.Shutdown(ctx); err != nil {
-		s.http.Close()
+		_ = s.http.Close()
 	}
 	s.done.Wait()
 }
 
 func (s *server) serveEnclave(w http.ResponseWriter, _ *http.Request) {
 	w.Header().Set("Content-Type", "application/json")
-	_ = json.NewEncoder(w).Encode(s.describe())
+	_ = newEncoder(w).Encode(s.describe())
 }
 
 func (s *server) serveTerminate(w http.ResponseWriter, r *http.Request) {
@@ -88,7 +99,10 @@ func (s *server) serveTerminate(w http.ResponseWriter, r *http.Request) {
 
 func (s *server) serveConsole(w http.ResponseWriter, r *http.Request) {
 	out := &flushing{w: w, rc: http.NewResponseController(w)}
-	err := s.enclave.CopyConsole(r.Context(), out, r.URL.Query().Get("follow") != "")
+	ctx, cancel := context.WithCancel(r.Context())
+	defer cancel()
+	defer context.AfterFunc(s.ctx, cancel)()
+	err := s.enclave.CopyConsole(ctx, out, r.URL.Query().Get("follow") != "")
 	if err != nil && !out.began {
 		http.Error(w, err.Error(), http.StatusForbidden)
 	}
@@ -112,13 +126,19 @@ func (f *flushing) Write(p []byte) (int, error) {
 
 func (s *server) serveDial(w http.ResponseWriter, r *http.Request) {
 	port, err := strconv.ParseUint(r.URL.Query().Get("port"), 10, 32)
-	if err != nil {
-		http.Error(w, fmt.Sprintf("port is %q; allowed are 0 to 4294967295", r.URL.Query().Get("port")), http.StatusBadRequest)
+	if err != nil || uint32(port) == vsock.PortAny {
+		http.Error(w, fmt.Sprintf("port is %q; allowed are 0 to %d", r.URL.Query().Get("port"), vsock.PortAny-1), http.StatusBadRequest)
 		return
 	}
-	guest, err := s.enclave.Dial(r.Context(), uint32(port))
+	ctx, cancel := context.WithTimeout(r.Context(), s.timeout)
+	defer cancel()
+	guest, err := s.enclave.Dial(ctx, uint32(port))
 	if err != nil {
-		http.Error(w, err.Error(), http.StatusBadGateway)
+		code := http.StatusBadGateway
+		if errors.Is(err, syscall.ECONNREFUSED) {
+			code = http.StatusServiceUnavailable
+		}
+		http.Error(w, err.Error(), code)
 		return
 	}
 	conn, buf, err := http.NewResponseController(w).Hijack()
@@ -128,29 +148,19 @@ func (s *server) serveDial(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	s.mu.Lock()
-	s.upgraded[conn] = struct{}{}
-	s.mu.Unlock()
+	defer s.mu.Unlock()
+	if s.closed {
+		guest.Close()
+		conn.Close()
+		return
+	}
 	s.done.Go(func() {
-		defer func() {
-			s.mu.Lock()
-			delete(s.upgraded, conn)
-			s.mu.Unlock()
-		}()
-		defer conn.Close()
-		defer guest.Close()
 		if _, err := fmt.Fprintf(conn, "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: %s\r\n\r\n", upgradeVsock); err != nil {
+			guest.Close()
+			conn.Close()
 			return
 		}
-		// A client may have sent its first bytes with the request.
-		if n := buf.Reader.Buffered(); n > 0 {
-			early, err := buf.Reader.Peek(n)
-			if err != nil {
-				return
-			}
-			if _, err := guest.Write(early); err != nil {
-				return
-			}
-		}
-		_ = vsock.Splice(context.Background(), conn, guest)
+		// The client may have sent its first bytes with the request: they are in buf.
+		_ = vsock.Splice(s.ctx, &upgradedConn{conn.(*net.UnixConn), buf.Reader}, guest)
 	})
 }

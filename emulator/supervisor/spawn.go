@@ -1,45 +1,15 @@
 package supervisor
 
 import (
-	"bufio"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
-	"os"
 	"os/exec"
 	"syscall"
 	"time"
-
-	"github.com/nitrolab/nitrolab/devices/nsm/attestation"
-	"github.com/nitrolab/nitrolab/emulator"
 )
-
-// Command is the hidden command of nitrolab that is a supervisor: it reads an
-// Order from standard input and reports on standard output.
-const Command = "supervise"
-
-// An Order is everything a supervisor needs to know.
-type Order struct {
-	Enclave  emulator.EnclaveConfig
-	Forwards []string
-	Names    attestation.Names
-	Role     string
-	Accel    string // "auto", "kvm" or "tcg"
-	QEMU     string // explicit path, or empty
-	// ArtifactsDir gets console and command line of an enclave that fails.
-	ArtifactsDir string
-}
-
-// A report is one line of what a supervisor says until its enclave runs.
-type report struct {
-	Progress string       `json:",omitempty"`
-	Ready    *Description `json:",omitempty"`
-	// Error ends the attempt; Code is the exit code to use.
-	Error string `json:",omitempty"`
-	Code  int    `json:",omitempty"`
-}
 
 // A StartError is what kept a supervisor from starting its enclave, in its own
 // words.
@@ -47,86 +17,111 @@ type StartError struct{ Text string }
 
 func (e *StartError) Error() string { return e.Text }
 
-// maxReport bounds one line: an error carries the end of a console.
-const maxReport = 1 << 20
+// abandonTimeout is how long a supervisor may take to give up when it is told
+// to. It takes 0.2 s; then it is killed, which leaves nothing either.
+const abandonTimeout = 30 * time.Second
 
 // Spawn starts a supervisor and waits until its enclave has sent its heartbeat.
 // Until then the supervisor ends with its caller: when ctx ends, and when the
 // caller is killed. Afterwards it lives on by itself. Progress is told line by
 // line.
+//
+// What the supervisor says went wrong is a [*StartError]. When Spawn fails
+// nothing is left.
 func Spawn(ctx context.Context, order Order, progress func(string)) (Description, error) {
-	text, err := json.Marshal(order)
-	if err != nil {
-		return Description{}, err
-	}
-	self, err := os.Executable()
+	s, err := spawn()
 	if err != nil {
 		return Description{}, fmt.Errorf("start supervisor: %w", err)
 	}
-	cmd := exec.Command(self, Command)
+	stop := context.AfterFunc(ctx, s.abandon)
+	d, err := s.wait(order, progress)
+	// Either ctx ended first, and the supervisor was told to give up, or it gets
+	// its release.
+	if stop() && err == nil {
+		if err = s.release(); err == nil {
+			return d, nil
+		}
+	}
+	s.abandon()
+	ended := s.join()
+	switch {
+	case ctx.Err() != nil:
+		err = ctx.Err()
+	case errors.Is(err, errSilent):
+		err = fmt.Errorf("the process that looks after the enclave ended before the enclave ran (%s)", ended)
+	}
+	return Description{}, err
+}
+
+// errSilent says that a supervisor ended without a word.
+var errSilent = errors.New("no report")
+
+// spawned is a supervisor that has not been released.
+type spawned struct {
+	cmd    *exec.Cmd
+	stdin  io.WriteCloser
+	stdout io.ReadCloser
+}
+
+func spawn() (*spawned, error) {
+	// This program, even if another has taken its place on the disk.
+	cmd := exec.Command("/proc/self/exe", Command)
+	cmd.Args[0] = "nitrolab"
 	// Its own session: Ctrl-C and the end of the terminal are not meant for it.
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
 	stdin, err := cmd.StdinPipe()
 	if err != nil {
-		return Description{}, fmt.Errorf("start supervisor: %w", err)
+		return nil, err
 	}
 	stdout, err := cmd.StdoutPipe()
 	if err != nil {
-		return Description{}, fmt.Errorf("start supervisor: %w", err)
+		return nil, err
 	}
-	if err := cmd.Start(); err != nil {
-		return Description{}, fmt.Errorf("start supervisor: %w", err)
-	}
-	// Closing its input tells the supervisor to give up: it reads on until it
-	// gets leave to live by itself.
-	stop := context.AfterFunc(ctx, func() { stdin.Close() })
-	defer stop()
-	defer stdin.Close()
-	if _, err := stdin.Write(append(text, '\n')); err != nil {
-		return Description{}, errors.Join(fmt.Errorf("start supervisor: %w", err), cmd.Wait())
-	}
+	return &spawned{cmd, stdin, stdout}, cmd.Start()
+}
 
-	lines := bufio.NewReaderSize(stdout, maxReport)
+// wait gives the order and follows the reports until the enclave runs.
+func (s *spawned) wait(order Order, progress func(string)) (Description, error) {
+	if err := json.NewEncoder(s.stdin).Encode(order); err != nil {
+		return Description{}, errSilent // it does not read
+	}
+	reports := json.NewDecoder(s.stdout)
 	for {
-		line, err := lines.ReadSlice('\n')
-		if err != nil {
-			waitErr := cmd.Wait()
-			if ctx.Err() != nil {
-				return Description{}, ctx.Err()
-			}
-			if err != io.EOF {
-				waitErr = errors.Join(err, waitErr)
-			}
-			return Description{}, fmt.Errorf("supervisor ended before its enclave ran: %w", errors.Join(errEnded, waitErr))
-		}
 		var r report
-		if err := json.Unmarshal(line, &r); err != nil {
-			return Description{}, fmt.Errorf("read report of supervisor: %w", err)
+		if err := reports.Decode(&r); err != nil {
+			return Description{}, errSilent
 		}
 		switch {
+		case r.Ready != nil:
+			return *r.Ready, nil
+		case r.Error != "":
+			return Description{}, &StartError{Text: r.Error}
 		case r.Progress != "":
 			progress(r.Progress)
-		case r.Error != "":
-			stdin.Close()
-			_ = cmd.Wait() // its exit code says no more than the error
-			return Description{}, &StartError{Text: r.Error}
-		case r.Ready != nil:
-			if !stop() {
-				_ = cmd.Wait()
-				return Description{}, ctx.Err()
-			}
-			if _, err := stdin.Write([]byte(leave)); err != nil {
-				return Description{}, errors.Join(fmt.Errorf("release supervisor: %w", err), cmd.Wait())
-			}
-			return *r.Ready, cmd.Process.Release()
 		}
 	}
 }
 
-var errEnded = errors.New("it said no more")
+// release lets the supervisor live.
+func (s *spawned) release() error {
+	if err := json.NewEncoder(s.stdin).Encode(release{true}); err != nil {
+		return errSilent
+	}
+	_ = s.stdin.Close()
+	_ = s.stdout.Close()
+	return s.cmd.Process.Release()
+}
 
-// leave is what lets a supervisor live without the process that started it.
-const leave = "leave\n"
+// abandon tells the supervisor to give up: the end of its input, before it was
+// released, is the end of its caller.
+func (s *spawned) abandon() { _ = s.stdin.Close() }
 
-// shutdownTimeout bounds the answers that are still under way at the end.
-const shutdownTimeout = 2 * time.Second
+// join waits for the end of a supervisor that was told to give up, and says how
+// it ended.
+func (s *spawned) join() string {
+	kill := time.AfterFunc(abandonTimeout, func() { _ = s.cmd.Process.Kill() })
+	defer kill.Stop()
+	_, _ = io.Copy(io.Discard, s.stdout) // or it would wait for a reader
+	_ = s.cmd.Wait()
+	return s.cmd.ProcessState.String()
+}

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -16,7 +17,7 @@ func newEIF() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "eif",
 		Short: "Build, describe, measure, sign and take apart enclave image files",
-		Args:  cobra.NoArgs,
+		Args:  noSubcommand,
 		RunE:  func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
 	cmd.AddCommand(newEIFBuild(), newEIFDescribe(), newEIFMeasure(), newEIFSign(), newEIFExtract(), newEIFSample())
@@ -34,32 +35,56 @@ func newEIFDescribe() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "describe --eif-path FILE",
 		Short: "Print what an image says of itself, as nitro-cli describe-eif does (JSON)",
-		Args:  cobra.NoArgs,
+		Args:  noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			im, err := eif.OpenFile(path)
+			d, err := orInterrupted(cmd.Context(), func() (description, error) { return describeEIF(path) })
 			if err != nil {
 				return err
 			}
-			defer im.Close()
-			d, err := im.Describe(time.Now())
-			if err != nil {
-				return err
-			}
-			warnings, err := im.Warnings()
-			if err != nil {
-				return err
-			}
-			for _, w := range warnings {
+			for _, w := range d.warnings {
 				fmt.Fprintf(cmd.ErrOrStderr(), "warning: %s\n", w)
 			}
-			if d.SignatureError != nil {
-				fmt.Fprintf(cmd.ErrOrStderr(), "warning: %v\n", d.SignatureError)
-			}
-			return printJSON(cmd.OutOrStdout(), d)
+			return printJSON(cmd.OutOrStdout(), d.Description)
 		},
 	}
 	eifPathFlag(cmd, &path)
 	return cmd
+}
+
+// A description is what an image says of itself, and what looks wrong with it.
+type description struct {
+	*eif.Description
+	warnings []string
+}
+
+func describeEIF(path string) (d description, err error) {
+	im, err := eif.OpenFile(path)
+	if err != nil {
+		return d, err
+	}
+	defer im.Close()
+	if d.Description, err = im.Describe(time.Now()); err != nil {
+		return d, err
+	}
+	if d.warnings, err = im.Warnings(); err != nil {
+		return d, err
+	}
+	if d.SignatureError != nil {
+		d.warnings = append(d.warnings, d.SignatureError.Error())
+	}
+	return d, nil
+}
+
+// measure measures an image, and refuses one whose checksum is wrong.
+func measure(ctx context.Context, path string) (eif.Measurements, error) {
+	return orInterrupted(ctx, func() (m eif.Measurements, err error) {
+		im, err := eif.OpenFile(path)
+		if err != nil {
+			return m, err
+		}
+		defer im.Close()
+		return im.Verify()
+	})
 }
 
 func newEIFMeasure() *cobra.Command {
@@ -67,14 +92,9 @@ func newEIFMeasure() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "measure --eif-path FILE",
 		Short: "Print the PCRs of an image (JSON)",
-		Args:  cobra.NoArgs,
+		Args:  noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			im, err := eif.OpenFile(path)
-			if err != nil {
-				return err
-			}
-			defer im.Close()
-			m, err := im.Verify()
+			m, err := measure(cmd.Context(), path)
 			if err != nil {
 				return err
 			}
@@ -116,7 +136,7 @@ func newEIFSign() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "sign --eif-path FILE --signing-certificate FILE --private-key FILE",
 		Short: "Sign an image; an earlier signature is replaced",
-		Args:  cobra.NoArgs,
+		Args:  noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			signer, err := sign.signer()
 			if err != nil {
@@ -145,7 +165,7 @@ func newEIFExtract() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "extract --eif-path FILE --output-dir DIR",
 		Short: "Write the sections of an image into files",
-		Args:  cobra.NoArgs,
+		Args:  noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			im, err := eif.OpenFile(path)
 			if err != nil {

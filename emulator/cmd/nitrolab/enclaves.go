@@ -2,8 +2,11 @@ package main
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
+	"math"
+	"sync"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -24,9 +27,9 @@ type describeInfo struct {
 	State        string
 	Flags        string
 	Measurements eif.Measurements
-	ImageName    string            `json:",omitempty"`
-	ImageVersion string            `json:",omitempty"`
-	Metadata     *eif.MetadataInfo `json:",omitempty"`
+	ImageName    string          `json:",omitempty"`
+	ImageVersion string          `json:",omitempty"`
+	Metadata     json.RawMessage `json:",omitempty"`
 }
 
 // terminateInfo is what nitro-cli prints for terminate-enclave.
@@ -57,60 +60,63 @@ func newDescribeEnclaves() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "describe-enclaves",
 		Short: "List the running enclaves (JSON)",
-		Args:  cobra.NoArgs,
+		Args:  noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			base, err := supervisor.BaseDir()
-			if err != nil {
-				return err
-			}
-			running, err := supervisor.List(cmd.Context(), base)
-			if err != nil {
+			running, err := listEnclaves(cmd.Context())
+			if running == nil && err != nil {
 				return err
 			}
 			list := []describeInfo{}
 			for _, r := range running {
-				i := r.Enclave
-				d := describeInfo{
-					EnclaveName: i.EnclaveName, EnclaveID: i.EnclaveID, ProcessID: i.ProcessID, EnclaveCID: i.EnclaveCID,
-					NumberOfCPUs: i.NumberOfCPUs, CPUIDs: i.CPUIDs, MemoryMiB: i.MemoryMiB,
-					State: string(i.State), Flags: i.Flags, Measurements: i.Measurements,
-				}
-				if metadata {
-					d.ImageName, d.ImageVersion, d.Metadata = i.ImageName, i.ImageVersion, i.Metadata
-				}
-				list = append(list, d)
+				list = append(list, describeEnclave(r, metadata))
 			}
-			return printJSON(cmd.OutOrStdout(), list)
+			return errors.Join(printJSON(cmd.OutOrStdout(), list), err)
 		},
 	}
 	cmd.Flags().BoolVar(&metadata, "metadata", false, "add the metadata of the images")
 	return cmd
 }
 
+func describeEnclave(r supervisor.Running, metadata bool) describeInfo {
+	i := r.Enclave
+	d := describeInfo{
+		EnclaveName: i.EnclaveName, EnclaveID: i.EnclaveID, ProcessID: i.ProcessID, EnclaveCID: i.EnclaveCID,
+		NumberOfCPUs: i.NumberOfCPUs, CPUIDs: i.CPUIDs, MemoryMiB: i.MemoryMiB,
+		State: string(i.State), Flags: i.Flags, Measurements: i.Measurements,
+	}
+	if metadata {
+		d.ImageName, d.ImageVersion, d.Metadata = i.ImageName, i.ImageVersion, r.Metadata
+	}
+	return d
+}
+
+// listEnclaves is supervisor.List for this user: with an error it may still have
+// some of them.
+func listEnclaves(ctx context.Context) ([]supervisor.Running, error) {
+	base, err := supervisor.BaseDir()
+	if err != nil {
+		return nil, err
+	}
+	return supervisor.List(ctx, base)
+}
+
 func newTerminateEnclave() *cobra.Command {
 	var t target
 	var all bool
 	cmd := &cobra.Command{
-		Use:   "terminate-enclave --enclave-id ID",
+		Use:   "terminate-enclave (--enclave-id ID | --enclave-name NAME | --all)",
 		Short: "End an enclave (JSON)",
-		Args:  cobra.NoArgs,
+		Args:  noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			running, err := t.list(cmd.Context(), all)
+			if all {
+				return terminateAll(cmd)
+			}
+			r, err := t.find(cmd.Context())
 			if err != nil {
 				return err
 			}
-			var errs []error
-			for _, r := range running {
-				err := r.Terminate(cmd.Context())
-				if err != nil {
-					errs = append(errs, fmt.Errorf("terminate %s: %w", r.Enclave.EnclaveID, err))
-				}
-				info := terminateInfo{r.Enclave.EnclaveName, r.Enclave.EnclaveID, err == nil}
-				if err := printJSON(cmd.OutOrStdout(), info); err != nil {
-					return err
-				}
-			}
-			return errors.Join(errs...)
+			info, err := terminate(cmd.Context(), r)
+			return errors.Join(printJSON(cmd.OutOrStdout(), info), err)
 		},
 	}
 	t.add(cmd)
@@ -120,32 +126,53 @@ func newTerminateEnclave() *cobra.Command {
 	return cmd
 }
 
-func (t *target) list(ctx context.Context, all bool) ([]supervisor.Running, error) {
-	if all {
-		base, err := supervisor.BaseDir()
-		if err != nil {
-			return nil, err
-		}
-		return supervisor.List(ctx, base)
+// terminateAll prints an array, as nitro-cli does.
+func terminateAll(cmd *cobra.Command) error {
+	running, err := listEnclaves(cmd.Context())
+	if running == nil && err != nil {
+		return err
 	}
-	r, err := t.find(ctx)
-	return []supervisor.Running{r}, err
+	list := make([]terminateInfo, len(running))
+	errs := make([]error, len(running))
+	var group sync.WaitGroup
+	for i, r := range running {
+		group.Go(func() { list[i], errs[i] = terminate(cmd.Context(), r) })
+	}
+	group.Wait()
+	return errors.Join(printJSON(cmd.OutOrStdout(), list), err, errors.Join(errs...))
+}
+
+func terminate(ctx context.Context, r supervisor.Running) (terminateInfo, error) {
+	err := r.Terminate(ctx)
+	if errors.Is(err, supervisor.ErrGone) {
+		err = nil // it ended by itself, or somebody else was faster
+	}
+	if err != nil {
+		err = fmt.Errorf("terminate %s: %w", r.Enclave.EnclaveID, err)
+	}
+	return terminateInfo{r.Enclave.EnclaveName, r.Enclave.EnclaveID, err == nil}, err
 }
 
 func newConsole() *cobra.Command {
 	var t target
-	var seconds uint
+	var seconds uint32
 	cmd := &cobra.Command{
-		Use:   "console --enclave-id ID",
+		Use:   "console (--enclave-id ID | --enclave-name NAME)",
 		Short: "Show the console of a debug enclave, from its start and as it grows",
-		Args:  cobra.NoArgs,
+		Long: `console shows what a debug enclave has printed lately, 64 KiB at most, and goes on
+as it prints more, until the enclave ends. Ctrl-C ends the view, not the enclave.
+
+Into a terminal it writes no control characters but line ends and tabs: they come
+from the enclave. Into a pipe or a file it writes what the enclave wrote.`,
+		Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			ctx := cmd.Context()
 			if seconds > 0 {
-				ctx, cancel := context.WithTimeout(cmd.Context(), time.Duration(seconds)*time.Second)
+				var cancel context.CancelFunc
+				ctx, cancel = context.WithTimeout(ctx, time.Duration(seconds)*time.Second)
 				defer cancel()
-				cmd.SetContext(ctx)
 			}
-			err := followConsole(cmd, t.id, t.name)
+			err := followConsole(ctx, cmd, t)
 			if errors.Is(err, context.DeadlineExceeded) {
 				return nil
 			}
@@ -155,15 +182,18 @@ func newConsole() *cobra.Command {
 	t.add(cmd)
 	cmd.MarkFlagsOneRequired("enclave-id", "enclave-name")
 	cmd.MarkFlagsMutuallyExclusive("enclave-id", "enclave-name")
-	cmd.Flags().UintVar(&seconds, "disconnect-timeout", 0, "stop after this many `SECONDS` (default: when the enclave ends)")
+	numberFlag(cmd, &seconds, "disconnect-timeout", "stop after this many `SECONDS` (default: when the enclave ends)", 0, math.MaxInt32)
 	return cmd
 }
 
-func followConsole(cmd *cobra.Command, id, name string) error {
-	t := target{id, name}
-	r, err := t.find(cmd.Context())
+func followConsole(ctx context.Context, cmd *cobra.Command, t target) error {
+	r, err := t.find(ctx)
 	if err != nil {
 		return err
 	}
-	return r.Console(cmd.Context(), cmd.OutOrStdout(), true)
+	err = r.Console(ctx, consoleWriter(cmd.OutOrStdout()), true)
+	if errors.Is(err, supervisor.ErrGone) {
+		return nil
+	}
+	return err
 }

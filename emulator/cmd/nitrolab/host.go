@@ -12,29 +12,34 @@ import (
 	"github.com/nitrolab/nitrolab/emulator"
 )
 
-// hostIdentity is the Host that run-enclave emulates on this machine: the same
+// identityFile keeps the Host that run-enclave emulates on this machine: the same
 // one every time, so that a client can be given its root once.
-func hostIdentity() (emulator.Identity, error) {
+func identityFile() (string, error) {
 	// The place for state that is neither configuration nor cache (XDG base
 	// directory specification).
 	dir := os.Getenv("XDG_STATE_HOME")
 	if !filepath.IsAbs(dir) {
 		home, err := os.UserHomeDir()
 		if err != nil {
-			return emulator.Identity{}, fmt.Errorf("find the host identity: %w; set XDG_STATE_HOME", err)
+			return "", fmt.Errorf("find the host identity: %w; set XDG_STATE_HOME", err)
 		}
 		dir = filepath.Join(home, ".local", "state")
 	}
-	return emulator.LoadIdentity(filepath.Join(dir, "nitrolab", "host.json"))
+	return filepath.Join(dir, "nitrolab", "host.json"), nil
 }
 
-// hostAuthority is the certificate authority of this machine's Host, under one
-// of its two names.
-func hostAuthority(names attestation.Names) (*attestation.Authority, error) {
-	id, err := hostIdentity()
+// hostIdentity is the Host of this machine, which is made if there is none.
+func hostIdentity() (emulator.Identity, error) {
+	path, err := identityFile()
 	if err != nil {
-		return nil, err
+		return emulator.Identity{}, err
 	}
+	return emulator.LoadIdentity(path)
+}
+
+// hostAuthority is the certificate authority of a Host, under one of its two
+// names.
+func hostAuthority(id emulator.Identity, names attestation.Names) (*attestation.Authority, error) {
 	return attestation.NewAuthority(attestation.Config{Entropy: bytes.NewReader(id.Seed), Names: names})
 }
 
@@ -56,9 +61,13 @@ by nitrolab run-enclave chain up to. Its subject says that it is emulated.
 
 It is made once and kept in $XDG_STATE_HOME/nitrolab/host.json, together with
 the instance id, so that a client can be given it once.`,
-		Args: cobra.NoArgs,
+		Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			a, err := hostAuthority(namesFlag(awsNames))
+			id, err := hostIdentity()
+			if err != nil {
+				return err
+			}
+			a, err := hostAuthority(id, namesFlag(awsNames))
 			if err != nil {
 				return err
 			}

@@ -5,56 +5,36 @@ package main
 
 import (
 	"context"
-	"errors"
-	"fmt"
+	"io"
 	"os"
-	"os/signal"
-	"syscall"
 
 	"github.com/spf13/cobra"
-
-	"github.com/nitrolab/nitrolab/emulator"
 )
 
 // version is the release; CHANGELOG.md has what changed.
 const version = "0.1.0"
 
 func main() {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
-	err := newRoot().ExecuteContext(ctx)
-	stop()
-	os.Exit(exitCode(err))
+	os.Exit(run(untilSignal(), os.Args[1:], os.Stdin, os.Stdout, os.Stderr))
 }
 
-// exitError ends the command with a code of its own. Its message is printed
-// unless it is empty, which means that the command has said all there is.
-type exitError struct {
-	code int
-	msg  string
+// run is the whole command, and returns what the process exits with.
+func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.Writer) int {
+	root := newRoot()
+	root.SetArgs(args)
+	root.SetIn(stdin)
+	root.SetOut(stdout)
+	root.SetErr(stderr)
+	cmd, err := root.ExecuteContextC(ctx)
+	return exitCode(ctx, stderr, cmd, err)
 }
 
-func (e *exitError) Error() string { return e.msg }
-
-// exitCode prints err and says what the process exits with: 1 for a refusal or
-// a failure, 130 after Ctrl-C as shells expect.
-func exitCode(err error) int {
-	if err == nil {
-		return 0
-	}
-	var exit *exitError
-	if errors.As(err, &exit) {
-		if exit.msg != "" {
-			fmt.Fprintf(os.Stderr, "nitrolab: %s\n", exit.msg)
-		}
-		return exit.code
-	}
-	if errors.Is(err, context.Canceled) {
-		fmt.Fprintln(os.Stderr, "nitrolab: interrupted")
-		return 130
-	}
-	fmt.Fprintf(os.Stderr, "nitrolab: %s\n", emulator.Report(err))
-	return 1
-}
+// Groups of commands, in the order in which help shows them.
+const (
+	groupEnclaves  = "enclaves"
+	groupImages    = "images"
+	groupDocuments = "documents"
+)
 
 func newRoot() *cobra.Command {
 	root := &cobra.Command{
@@ -66,25 +46,31 @@ PCRs of the real image, a real signature, the five-certificate chain.
 
 It emulates protocol and policy behaviour, not the strength of hardware. The
 root of its certificates is its own and says so. Not affiliated with AWS.`,
+		Example: `  nitrolab demo       an enclave boots, and its document verifies
+  nitrolab shell      a shell inside an enclave
+  nitrolab run-enclave --eif-path app.eif --memory 512 --cpu-count 2`,
 		Version:       version,
 		SilenceUsage:  true,
 		SilenceErrors: true,
-		Args:          cobra.NoArgs,
+		Args:          noSubcommand,
 		RunE:          func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
 	root.CompletionOptions.HiddenDefaultCmd = true
-	root.AddCommand(
-		newDemo(),
-		newRunEnclave(),
-		newDescribeEnclaves(),
-		newConsole(),
-		newTerminateEnclave(),
-		newShell(),
-		newEIF(),
-		newVerify(),
-		newRootCertificate(),
-		newToolchain(),
-		newSupervise(),
+	root.AddGroup(
+		&cobra.Group{ID: groupEnclaves, Title: "Enclaves, as nitro-cli has them:"},
+		&cobra.Group{ID: groupImages, Title: "Images:"},
+		&cobra.Group{ID: groupDocuments, Title: "Attestation documents:"},
 	)
+	group := func(id string, commands ...*cobra.Command) {
+		for _, c := range commands {
+			c.GroupID = id
+		}
+		root.AddCommand(commands...)
+	}
+	group(groupEnclaves, newRunEnclave(), newDescribeEnclaves(), newConsole(), newTerminateEnclave(), newShell())
+	group(groupImages, newEIF())
+	group(groupDocuments, newDemo(), newVerify(), newRootCertificate())
+	root.AddCommand(newToolchain(), newSupervise())
+	markRun(root)
 	return root
 }

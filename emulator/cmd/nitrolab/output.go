@@ -21,10 +21,14 @@ type printer struct {
 }
 
 func newPrinter(w io.Writer) *printer {
-	f, ok := w.(*os.File)
-	// NO_COLOR is the convention of no-color.org.
-	colour := ok && term.IsTerminal(int(f.Fd())) && os.Getenv("NO_COLOR") == ""
+	// NO_COLOR is the convention of no-color.org, "dumb" that of terminfo.
+	colour := isTerminal(w) && os.Getenv("NO_COLOR") == "" && os.Getenv("TERM") != "dumb"
 	return &printer{w: w, colour: colour, start: time.Now()}
+}
+
+func isTerminal(w io.Writer) bool {
+	f, ok := w.(*os.File)
+	return ok && term.IsTerminal(int(f.Fd()))
 }
 
 func (p *printer) paint(c text.Color, s string) string {

@@ -5,8 +5,13 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"os"
 	"path/filepath"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -28,6 +33,7 @@ type runInfo struct {
 
 type runFlags struct {
 	order    supervisor.Order
+	tools    toolFlags
 	config   string
 	cpuIDs   []int
 	attach   bool
@@ -50,26 +56,38 @@ the enclave's.`,
 		Example: `  nitrolab run-enclave --eif-path app.eif --memory 512 --cpu-count 2
   nitrolab run-enclave --eif-path app.eif --memory 512 --cpu-count 2 --debug-mode \
       --forward tcp:127.0.0.1:8080=vsock:5005 --forward vsock:8000=tcp:127.0.0.1:443`,
-		Args: cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error { return f.run(cmd) },
+		Args: f.args,
+		RunE: func(cmd *cobra.Command, args []string) error { return f.run(cmd, args) },
 	}
 	e := &f.order.Enclave
 	flags := cmd.Flags()
 	flags.StringVar(&e.EIFPath, "eif-path", "", "enclave image `FILE`")
-	flags.IntVar(&e.MemoryMiB, "memory", 0, "memory in `MIB`: at least 64, and 4 times the image")
-	flags.IntVar(&e.CPUs, "cpu-count", 0, "number of CPUs")
-	flags.IntSliceVar(&f.cpuIDs, "cpu-ids", nil, "instead of --cpu-count: as many CPUs as this comma-separated list of `IDS` has")
-	flags.Uint32Var(&e.CID, "enclave-cid", 0, "vsock CID of the enclave (default: a free one)")
+	flags.Func("memory", "memory in `MIB`, or with M, G or T behind: at least 64 MiB, and 4 times the image", func(text string) (err error) {
+		e.MemoryMiB, err = parseMemory(text)
+		return err
+	})
+	numberFlag(cmd, &e.CPUs, "cpu-count", "`NUMBER` of CPUs", 1, emulator.MaxCPUs)
+	flags.IntSliceVar(&f.cpuIDs, "cpu-ids", nil, "instead of --cpu-count: as many CPUs as this list of `IDS` has")
+	numberFlag(cmd, &e.CID, "enclave-cid", "vsock `CID` of the enclave (default: a free one)", 0, 1<<32-1)
 	flags.BoolVar(&e.Debug, "debug-mode", false, "debug mode: the console can be read, and PCR0, PCR1 and PCR2 are zero")
 	flags.BoolVar(&f.attach, "attach-console", false, "show the console after the start (implies --debug-mode)")
-	flags.StringVar(&e.Name, "enclave-name", "", "a `NAME` of your own (default: the image's)")
+	flags.StringVar(&e.Name, "enclave-name", "", "a `NAME` of your own (default: that of the image file)")
 	flags.StringVar(&f.config, "config", "", "read the settings from a JSON `FILE`, as nitro-cli does")
 	flags.StringArrayVar(&f.order.Forwards, "forward", nil, "join sockets, `LISTEN=DIAL`; may be repeated")
-	flags.StringVar(&f.order.Role, "role", "", "`ARN` of the parent's IAM role, the source of PCR3")
+	flags.Func("role", "`ARN` of the parent's IAM role, the source of PCR3", func(text string) error {
+		if !roleARN.MatchString(text) {
+			return errors.New("allowed is the form arn:aws:iam::123456789012:role/name")
+		}
+		f.order.Role = text
+		return nil
+	})
 	flags.BoolVar(&f.awsNames, "aws-names", false, "give certificates AWS's exact subject names (they still do not chain to AWS's root)")
-	flags.Var(&formValue{&e.Form}, "machine", "`FORM` of the machine: auto, acpi or cmdline")
-	flags.DurationVar(&e.HangTimeout, "hang-timeout", 0, "end an enclave whose kernel has not answered for this long; negative: never (default 1m, more without KVM)")
-	addToolFlags(cmd, &f.order.Accel, &f.order.QEMU)
+	flags.Func("machine", "`FORM` of the machine: auto (default, by the image), acpi or cmdline", func(text string) (err error) {
+		e.Form, err = emulator.ParseForm(text)
+		return err
+	})
+	flags.DurationVar(&e.HangTimeout, "hang-timeout", 0, "end an enclave whose kernel has not answered for this `TIME`; negative: never (default 1m, more without KVM)")
+	f.tools.add(cmd)
 	for _, other := range []string{"eif-path", "memory", "cpu-count", "cpu-ids", "enclave-cid", "debug-mode", "enclave-name"} {
 		cmd.MarkFlagsMutuallyExclusive("config", other)
 	}
@@ -77,52 +95,107 @@ the enclave's.`,
 	return cmd
 }
 
-func (f *runFlags) run(cmd *cobra.Command) error {
-	e := &f.order.Enclave
-	if f.config != "" {
-		if err := f.readConfig(f.config); err != nil {
-			return err
+// roleARN is the form of a role's name; what comes behind role/ may have a path.
+var roleARN = regexp.MustCompile(`^arn:[a-z-]+:iam::[0-9]{12}:role/.+$`)
+
+// args allows what nitro-cli takes: --cpu-ids 1 3.
+func (f *runFlags) args(cmd *cobra.Command, args []string) error {
+	if !cmd.Flags().Changed("cpu-ids") {
+		return noArgs(cmd, args)
+	}
+	for _, a := range args {
+		if _, err := strconv.Atoi(a); err != nil {
+			return fmt.Errorf("argument is %q; behind --cpu-ids numbers are allowed", a)
 		}
+	}
+	return nil
+}
+
+// parseMemory reads a size as nitro-cli does (common/commands_parser.rs).
+func parseMemory(text string) (mib int, err error) {
+	number, unit := text, 1
+	if i := strings.IndexAny(text, "MmGgTt"); i >= 0 && i == len(text)-1 {
+		number = text[:i]
+		unit = map[string]int{"M": 1, "G": 1 << 10, "T": 1 << 20}[strings.ToUpper(text[i:])]
+	}
+	n, err := strconv.Atoi(number)
+	if err != nil || n < 1 || n > emulator.MaxMemoryMiB/unit {
+		return 0, fmt.Errorf("allowed are %d to %d MiB, such as 512 or 2G", emulator.MinMemoryMiB, emulator.MaxMemoryMiB)
+	}
+	return n * unit, nil
+}
+
+// check completes the order and says what is missing.
+func (f *runFlags) check(args []string) error {
+	e := &f.order.Enclave
+	for _, a := range args {
+		id, err := strconv.Atoi(a)
+		if err != nil {
+			return usageError{err} // args has seen to it
+		}
+		f.cpuIDs = append(f.cpuIDs, id)
 	}
 	// Which CPUs they are makes no difference without a parent to take them from.
-	if e.CPUs == 0 {
-		e.CPUs = len(f.cpuIDs)
+	if f.cpuIDs != nil {
+		e.CPUs, e.CPUIDs = len(f.cpuIDs), f.cpuIDs
 	}
 	for _, required := range []struct {
-		name    string
-		missing bool
+		name, field string
+		missing     bool
 	}{
-		{"--eif-path", e.EIFPath == ""},
-		{"--memory", e.MemoryMiB == 0},
-		{"--cpu-count", e.CPUs == 0},
+		{"--eif-path", "eif_path", e.EIFPath == ""},
+		{"--memory", "memory_mib", e.MemoryMiB == 0},
+		{"--cpu-count", "cpu_count", e.CPUs == 0},
 	} {
-		if required.missing {
-			return &exitError{code: 2, msg: required.name + " is missing"}
+		switch {
+		case required.missing && f.config != "":
+			return usagef("--config %s: %s is missing", f.config, required.field)
+		case required.missing:
+			return usagef("%s is missing", required.name)
 		}
+	}
+	if err := e.Check(); err != nil {
+		return usageError{err}
 	}
 	for _, text := range f.order.Forwards {
 		if _, err := forward.Parse(text); err != nil {
-			return &exitError{code: 2, msg: err.Error()}
+			return usageError{err}
 		}
 	}
 	e.Debug = e.Debug || f.attach
 	f.order.Names = namesFlag(f.awsNames)
-	// The supervisor works in the folder of the caller.
-	var err error
+	f.order.Accel, f.order.QEMU = f.tools.accel, f.tools.qemu
+	return nil
+}
+
+func (f *runFlags) run(cmd *cobra.Command, args []string) error {
+	if f.config != "" {
+		if err := f.readConfig(f.config, cmd.ErrOrStderr()); err != nil {
+			return err
+		}
+	}
+	if err := f.check(args); err != nil {
+		return err
+	}
+	// The supervisor works in the folder of the caller; absolute paths are for
+	// those who read about it elsewhere.
+	p, err := findPlaces()
+	if err != nil {
+		return err
+	}
+	f.order.ArtifactsDir = p.artifacts
+	e := &f.order.Enclave
 	if e.EIFPath, err = filepath.Abs(e.EIFPath); err != nil {
 		return err
 	}
-	if f.order.ArtifactsDir, err = filepath.Abs(artifactsDir); err != nil {
-		return err
-	}
 
-	p := newPrinter(cmd.ErrOrStderr())
-	d, err := supervisor.Spawn(cmd.Context(), f.order, func(text string) { p.line("%s", text) })
+	out := newPrinter(cmd.ErrOrStderr())
+	d, err := supervisor.Spawn(cmd.Context(), f.order, func(text string) { out.line("%s", text) })
 	if err != nil {
 		return err
 	}
 	for _, fw := range d.Forwards {
-		p.line("forwarding %s", fw)
+		out.line("forwarding %s", fw)
 	}
 	i := d.Enclave
 	err = printJSON(cmd.OutOrStdout(), runInfo{
@@ -132,53 +205,63 @@ func (f *runFlags) run(cmd *cobra.Command) error {
 	if err != nil || !f.attach {
 		return err
 	}
-	return followConsole(cmd, i.EnclaveID, "")
+	return followConsole(cmd.Context(), cmd, target{id: i.EnclaveID})
 }
 
-// readConfig reads nitro-cli's --config file (common/commands_parser.rs).
-func (f *runFlags) readConfig(path string) error {
+// readConfig reads nitro-cli's --config file (common/commands_parser.rs). Like
+// nitro-cli it passes over fields that it does not know, but says so.
+func (f *runFlags) readConfig(path string, warnings io.Writer) error {
 	file, err := os.Open(path)
 	if err != nil {
-		return fmt.Errorf("--config: %w", err)
+		return usagef("--config: %w", err)
 	}
 	defer file.Close()
-	var c struct {
-		EnclaveName string `json:"enclave_name"`
-		CPUCount    int    `json:"cpu_count"`
-		CPUIDs      []int  `json:"cpu_ids"`
-		MemoryMiB   int    `json:"memory_mib"`
-		EIFPath     string `json:"eif_path"`
-		EnclaveCID  uint32 `json:"enclave_cid"`
-		DebugMode   bool   `json:"debug_mode"`
-		Attach      bool   `json:"attach_console"`
+	text, err := io.ReadAll(io.LimitReader(file, maxConfig+1))
+	if err != nil {
+		return usagef("--config: %w", err)
 	}
-	d := json.NewDecoder(io.LimitReader(file, 1<<20))
-	d.DisallowUnknownFields()
-	if err := d.Decode(&c); err != nil {
-		return fmt.Errorf("--config %s: %w", path, err)
+	if len(text) > maxConfig {
+		return usagef("--config %s has more than %d bytes", path, maxConfig)
 	}
-	if c.CPUCount != 0 && c.CPUIDs != nil {
-		return errors.New("--config " + path + ": cpu_count and cpu_ids are both set; one is allowed")
+	var object map[string]json.RawMessage
+	if err := json.Unmarshal(text, &object); err != nil {
+		return usagef("--config %s: %w", path, err)
 	}
-	f.cpuIDs, f.attach = c.CPUIDs, f.attach || c.Attach
 	e := &f.order.Enclave
-	e.Name, e.CPUs, e.MemoryMiB, e.EIFPath, e.CID, e.Debug = c.EnclaveName, c.CPUCount, c.MemoryMiB, c.EIFPath, c.EnclaveCID, c.DebugMode
+	var cpuCount *int
+	var attach bool
+	fields := map[string]struct {
+		into    any
+		allowed string
+	}{
+		"eif_path":       {&e.EIFPath, "a string"},
+		"enclave_name":   {&e.Name, "a string"},
+		"enclave_cid":    {&e.CID, "a number from 0 to 4294967295"},
+		"memory_mib":     {&e.MemoryMiB, "a number of MiB"},
+		"cpu_count":      {&cpuCount, "a number"},
+		"cpu_ids":        {&f.cpuIDs, "a list of numbers"},
+		"debug_mode":     {&e.Debug, "true or false"},
+		"attach_console": {&attach, "true or false"},
+	}
+	for _, name := range slices.Sorted(maps.Keys(object)) {
+		field, ok := fields[name]
+		if !ok {
+			fmt.Fprintf(warnings, "warning: --config %s: field %q means nothing to nitro-cli or nitrolab\n", path, name)
+			continue
+		}
+		if err := json.Unmarshal(object[name], field.into); err != nil {
+			return usagef("--config %s: %s is %s; allowed is %s", path, name, object[name], field.allowed)
+		}
+	}
+	f.attach = f.attach || attach
+	switch {
+	case cpuCount != nil && f.cpuIDs != nil:
+		return usagef("--config %s: cpu_count and cpu_ids are both set; one is allowed", path)
+	case cpuCount != nil:
+		e.CPUs = *cpuCount
+	}
 	return nil
 }
 
-// formValue is emulator.Form as a flag.
-type formValue struct{ form *emulator.Form }
-
-func (v *formValue) String() string {
-	if v.form == nil {
-		return ""
-	}
-	return v.form.String()
-}
-
-func (v *formValue) Set(text string) (err error) {
-	*v.form, err = emulator.ParseForm(text)
-	return err
-}
-
-func (v *formValue) Type() string { return "form" }
+// maxConfig bounds a --config file.
+const maxConfig = 1 << 20

@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
+	"os/signal"
+	"syscall"
 
 	"github.com/spf13/cobra"
 
@@ -13,20 +15,21 @@ import (
 	"github.com/nitrolab/nitrolab/images/toolchain"
 )
 
-// artifactsDir gets a folder for each enclave that failed, where its user looks.
-const artifactsDir = "nitrolab-artifacts"
-
 // newSupervise is the process behind run-enclave. People do not type it.
 func newSupervise() *cobra.Command {
 	return &cobra.Command{
 		Use:    supervisor.Command,
 		Short:  "Look after one enclave (started by run-enclave)",
 		Hidden: true,
-		Args:   cobra.NoArgs,
+		Args:   noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			// Whoever started us is gone when the enclave runs, and a word too late
+			// must not be the end of it. Caught and not ignored, because children
+			// inherit what is ignored.
+			signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE)
 			if err := supervisor.Supervise(cmd.Context(), os.Stdin, os.Stdout, startHost); err != nil {
 				// It has been told to whoever waits.
-				return &exitError{code: 1}
+				return &exitError{code: codeFailed}
 			}
 			return nil
 		},
@@ -34,7 +37,7 @@ func newSupervise() *cobra.Command {
 }
 
 // startHost makes this machine's Host for an order.
-func startHost(ctx context.Context, order supervisor.Order, progress func(string)) (*emulator.Host, error) {
+func startHost(ctx context.Context, order supervisor.Order, progress func(string)) (supervisor.Host, error) {
 	// The kernel is for the probe of KVM; the enclave brings its own.
 	tools, err := findTools(ctx, toolchain.PartQEMU|toolchain.PartKernel, order.QEMU, textProgress(progress))
 	if err != nil {
@@ -49,23 +52,23 @@ func startHost(ctx context.Context, order supervisor.Order, progress func(string
 	if err != nil {
 		return nil, err
 	}
-	base, err := supervisor.BaseDir()
+	p, err := findPlaces()
 	if err != nil {
 		return nil, err
 	}
-	cache, err := toolchain.CacheDir()
-	if err != nil {
-		return nil, err
-	}
-	return emulator.NewHost(emulator.Config{
+	host, err := emulator.NewHost(emulator.Config{
 		Tools:        tools,
 		Accel:        accel,
-		StateDir:     base,
-		CacheDir:     cache,
+		StateDir:     p.state,
+		CacheDir:     p.cache,
 		ArtifactsDir: order.ArtifactsDir,
 		Identity:     id,
 		Role:         order.Role,
 		Names:        order.Names,
 		Log:          slog.New(lineHandler{slog.LevelInfo, progress}),
 	})
+	if err != nil {
+		return nil, err
+	}
+	return supervisor.OnHost(host), nil
 }

@@ -3,6 +3,7 @@ package main
 import (
 	"cmp"
 	"context"
+	"errors"
 	"os"
 
 	"github.com/jedib0t/go-pretty/v6/table"
@@ -12,10 +13,17 @@ import (
 	"github.com/nitrolab/nitrolab/images/toolchain"
 )
 
-// addToolFlags adds what every command that boots a guest has.
-func addToolFlags(cmd *cobra.Command, accel, qemuPath *string) {
-	cmd.Flags().StringVar(accel, "accel", "auto", "run guests by `HOW`: auto, kvm or tcg; auto takes KVM if a probe guest really runs")
-	cmd.Flags().StringVar(qemuPath, "qemu", "", "QEMU `PROGRAM` to use (default: $"+toolchain.EnvQEMU+", the system's if it will do, else Debian's in the cache)")
+// add adds the flags to a command.
+func (f *toolFlags) add(cmd *cobra.Command) {
+	f.accel = string(qemu.ChooseAuto)
+	cmd.Flags().Func("accel", "run guests by `HOW`: auto (default), kvm or tcg; auto takes KVM if a probe guest really runs", func(text string) error {
+		if _, err := qemu.ParseChoice(text); err != nil {
+			return errors.New("allowed are auto, kvm and tcg")
+		}
+		f.accel = text
+		return nil
+	})
+	cmd.Flags().StringVar(&f.qemu, "qemu", "", "QEMU `PROGRAM` to use (default: $"+toolchain.EnvQEMU+", the system's if it will do, else Debian's in the cache)")
 }
 
 // findTools finds the tool chain, telling progress to p.
@@ -31,7 +39,7 @@ func findToolsShowing(ctx context.Context, parts toolchain.Part, qemuPath string
 }
 
 func newToolchain() *cobra.Command {
-	var accel, qemuPath string
+	var tools toolFlags
 	var asJSON, verify, update bool
 	cmd := &cobra.Command{
 		Use:   "toolchain",
@@ -45,12 +53,12 @@ own ($` + toolchain.EnvCache + `, else the user's cache folder). Nothing is inst
                            a guest kernel of your own and its lib/modules/RELEASE
   ` + toolchain.EnvMirror + `   a mirror of the Debian archive, for hosts that are not Debian
   ` + toolchain.EnvKeyring + `  the file with Debian's archive keys, likewise`,
-		Args: cobra.NoArgs,
+		Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			return showToolchain(cmd, accel, qemuPath, asJSON, verify, update)
+			return showToolchain(cmd, tools, asJSON, verify, update)
 		},
 	}
-	addToolFlags(cmd, &accel, &qemuPath)
+	tools.add(cmd)
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print one JSON object")
 	cmd.Flags().BoolVar(&verify, "verify", false, "compare every file in the cache and repair what is damaged")
 	cmd.Flags().BoolVar(&update, "update", false, "fetch what the archive has now")
@@ -58,11 +66,11 @@ own ($` + toolchain.EnvCache + `, else the user's cache folder). Nothing is inst
 	return cmd
 }
 
-func showToolchain(cmd *cobra.Command, accel, qemuPath string, asJSON, verify, update bool) error {
+func showToolchain(cmd *cobra.Command, flags toolFlags, asJSON, verify, update bool) error {
 	ctx := cmd.Context()
 	progress := toolchain.NewProgress(os.Stderr)
 	defer progress.Close()
-	opts := toolchain.Options{QEMU: qemuPath, Progress: progress}
+	opts := toolchain.Options{QEMU: flags.qemu, Progress: progress}
 	var tools *toolchain.Toolchain
 	var repaired []string
 	var changes []toolchain.Change
@@ -78,7 +86,7 @@ func showToolchain(cmd *cobra.Command, accel, qemuPath string, asJSON, verify, u
 	if err != nil {
 		return err
 	}
-	a, err := chooseAccel(ctx, tools, accel)
+	a, err := chooseAccel(ctx, tools, flags.accel)
 	if err != nil {
 		return err
 	}

@@ -2,12 +2,14 @@ package main
 
 import (
 	"bytes"
+	"context"
 	"crypto/x509"
 	"encoding/base64"
 	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"strconv"
 	"strings"
@@ -16,7 +18,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/nitrolab/nitrolab/devices/nsm/attestation"
-	"github.com/nitrolab/nitrolab/images/eif"
+	"github.com/nitrolab/nitrolab/emulator"
 )
 
 // maxDocumentText bounds what is read as a document. The largest one has 12 KiB
@@ -34,6 +36,8 @@ type verifyFlags struct {
 	maxAge    time.Duration
 	at        string
 	json      bool
+
+	given func(flag string) bool
 }
 
 func newVerify() *cobra.Command {
@@ -54,11 +58,20 @@ by nitrolab run-enclave. For AWS's own documents give AWS's root certificate.`,
 		Example: `  nitrolab verify doc.cbor --eif-path app.eif --nonce 8c31f09a
   nitrolab verify doc.cbor --root root.pem --pcr 0=5c1f…e2 --pcr 2=21b9…0a
   nitrolab verify aws.cbor --root aws-root.pem --pcr 0=… --at document`,
-		Args: cobra.ExactArgs(1),
+		Args: func(_ *cobra.Command, args []string) error {
+			if len(args) != 1 {
+				return fmt.Errorf("number of arguments is %d; allowed is one DOCUMENT, a file or - for standard input", len(args))
+			}
+			return nil
+		},
 		RunE: func(cmd *cobra.Command, args []string) error {
-			result, err := f.verify(cmd.InOrStdin(), args[0])
+			f.given = cmd.Flags().Changed
+			result, err := f.verify(cmd.Context(), cmd.InOrStdin(), args[0])
+			if err != nil && cmd.Context().Err() != nil {
+				return cmd.Context().Err()
+			}
 			if result == nil {
-				return &exitError{code: 2, msg: err.Error()}
+				return usageError{err}
 			}
 			return f.print(cmd.OutOrStdout(), result)
 		},
@@ -68,10 +81,10 @@ by nitrolab run-enclave. For AWS's own documents give AWS's root certificate.`,
 	flags.StringArrayVar(&f.pcrs, "pcr", nil, "expected register as `INDEX=HEX`; may be repeated")
 	flags.StringVar(&f.eifPath, "eif-path", "", "expect PCR0, PCR1, PCR2 (and PCR8 if signed) of this image `FILE`")
 	flags.BoolVar(&f.anyPCR, "any-pcr", false, "expect nothing of the PCRs; debug mode is refused all the same")
-	flags.StringVar(&f.nonce, "nonce", "", "expected nonce as `HEX`")
-	flags.StringVar(&f.userData, "user-data", "", "expected user_data as `HEX`")
-	flags.StringVar(&f.publicKey, "public-key", "", "expected public_key as `HEX`")
-	flags.DurationVar(&f.maxAge, "max-age", 0, "refuse documents older than this, such as 5m")
+	flags.StringVar(&f.nonce, "nonce", "", "expected nonce as `HEX`; empty expects an empty one")
+	flags.StringVar(&f.userData, "user-data", "", "expected user_data as `HEX`, likewise")
+	flags.StringVar(&f.publicKey, "public-key", "", "expected public_key as `HEX`, likewise")
+	flags.DurationVar(&f.maxAge, "max-age", 0, "refuse documents older than this `TIME`, such as 5m")
 	flags.StringVar(&f.at, "at", "", "verify as of this `TIME` (RFC 3339), or \"document\" for the document's own")
 	flags.BoolVar(&f.json, "json", false, "print one JSON object")
 	return cmd
@@ -79,12 +92,12 @@ by nitrolab run-enclave. For AWS's own documents give AWS's root certificate.`,
 
 // verify makes every check. Without a result the error is a mistake in the
 // arguments; a refused document has its result.
-func (f *verifyFlags) verify(stdin io.Reader, name string) (*attestation.Result, error) {
-	raw, err := readDocument(stdin, name)
+func (f *verifyFlags) verify(ctx context.Context, stdin io.Reader, name string) (*attestation.Result, error) {
+	opts, err := f.options(ctx)
 	if err != nil {
 		return nil, err
 	}
-	opts, err := f.options()
+	raw, err := readDocument(ctx, stdin, name)
 	if err != nil {
 		return nil, err
 	}
@@ -95,14 +108,17 @@ func (f *verifyFlags) verify(stdin io.Reader, name string) (*attestation.Result,
 	return result, err
 }
 
-func (f *verifyFlags) options() (attestation.Options, error) {
+func (f *verifyFlags) options(ctx context.Context) (attestation.Options, error) {
 	opts := attestation.Options{NoPCRPolicy: f.anyPCR, MaxAge: f.maxAge, PCRs: map[uint][]byte{}}
+	if f.maxAge < 0 || f.maxAge == 0 && f.given("max-age") {
+		return opts, fmt.Errorf("--max-age is %v; allowed are times above 0, such as 5m", f.maxAge)
+	}
 	var err error
 	if opts.Roots, err = f.roots(); err != nil {
 		return opts, err
 	}
 	if f.eifPath != "" {
-		if err := expectImage(opts.PCRs, f.eifPath); err != nil {
+		if err := expectImage(ctx, opts.PCRs, f.eifPath); err != nil {
 			return opts, err
 		}
 	}
@@ -112,7 +128,7 @@ func (f *verifyFlags) options() (attestation.Options, error) {
 			return opts, err
 		}
 		if old, ok := opts.PCRs[i]; ok && !bytes.Equal(old, value) {
-			return opts, fmt.Errorf("PCR%d is expected to have two values", i)
+			return opts, fmt.Errorf("PCR%d is expected to have two values: %x… and %x…", i, old[:4], value[:4])
 		}
 		opts.PCRs[i] = value
 	}
@@ -120,21 +136,24 @@ func (f *verifyFlags) options() (attestation.Options, error) {
 		flag, text string
 		into       *[]byte
 	}{
-		{"--nonce", f.nonce, &opts.Nonce},
-		{"--user-data", f.userData, &opts.UserData},
-		{"--public-key", f.publicKey, &opts.PublicKey},
+		{"nonce", f.nonce, &opts.Nonce},
+		{"user-data", f.userData, &opts.UserData},
+		{"public-key", f.publicKey, &opts.PublicKey},
 	} {
-		if field.text == "" {
+		if !f.given(field.flag) {
 			continue
 		}
 		if *field.into, err = hex.DecodeString(field.text); err != nil {
-			return opts, fmt.Errorf("%s is %q; allowed is an even number of hexadecimal digits", field.flag, field.text)
+			return opts, fmt.Errorf("--%s is %q; allowed is an even number of hexadecimal digits", field.flag, field.text)
 		}
 	}
 	switch f.at {
 	case "":
 	case "document":
 		opts.AtDocumentTime = true
+		if f.maxAge > 0 {
+			return opts, errors.New("--at is document and --max-age is given; allowed is one of them, because at its own time a document has no age")
+		}
 	default:
 		if opts.Time, err = time.Parse(time.RFC3339, f.at); err != nil {
 			return opts, fmt.Errorf("--at is %q; allowed are document and a time such as 2026-11-24T10:00:00Z", f.at)
@@ -145,15 +164,7 @@ func (f *verifyFlags) options() (attestation.Options, error) {
 
 func (f *verifyFlags) roots() ([]*x509.Certificate, error) {
 	if f.root == "" {
-		var roots []*x509.Certificate
-		for _, aws := range []bool{false, true} {
-			a, err := hostAuthority(namesFlag(aws))
-			if err != nil {
-				return nil, err
-			}
-			roots = append(roots, a.Root())
-		}
-		return roots, nil
+		return ownRoots()
 	}
 	text, err := os.ReadFile(f.root)
 	if err != nil {
@@ -166,16 +177,36 @@ func (f *verifyFlags) roots() ([]*x509.Certificate, error) {
 	return roots, nil
 }
 
-// expectImage adds what the enclave of this image has in its registers.
-func expectImage(pcrs map[uint][]byte, path string) error {
-	im, err := eif.OpenFile(path)
+// ownRoots are those of this machine's Host, under both names. A Host that does
+// not exist has issued no document, so none is made.
+func ownRoots() ([]*x509.Certificate, error) {
+	path, err := identityFile()
 	if err != nil {
-		return err
+		return nil, err
 	}
-	defer im.Close()
-	m, err := im.Verify()
+	id, err := emulator.ReadIdentity(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, errors.New("--root is missing, and no enclave was ever started on this machine that could have made the document")
+	}
 	if err != nil {
-		return err
+		return nil, err
+	}
+	var roots []*x509.Certificate
+	for _, aws := range []bool{false, true} {
+		a, err := hostAuthority(id, namesFlag(aws))
+		if err != nil {
+			return nil, err
+		}
+		roots = append(roots, a.Root())
+	}
+	return roots, nil
+}
+
+// expectImage adds what the enclave of this image has in its registers.
+func expectImage(ctx context.Context, pcrs map[uint][]byte, path string) error {
+	m, err := measure(ctx, path)
+	if err != nil {
+		return fmt.Errorf("--eif-path: %w", err)
 	}
 	pcrs[0], pcrs[1], pcrs[2] = m.PCR0[:], m.PCR1[:], m.PCR2[:]
 	if m.Signed {
@@ -192,35 +223,51 @@ func parsePCR(text string) (uint, []byte, error) {
 	}
 	value, err := hex.DecodeString(right)
 	if err != nil || len(value) != 48 {
-		return 0, nil, fmt.Errorf("--pcr %d has %d characters; allowed are 96 hexadecimal digits", index, len(right))
+		return 0, nil, fmt.Errorf("--pcr %d is %q, of %d characters; allowed are 96 hexadecimal digits", index, shorten(right), len(right))
 	}
 	return uint(index), value, nil
 }
 
-// readDocument takes raw bytes, and the two texts that people paste.
-func readDocument(stdin io.Reader, name string) ([]byte, error) {
+// shorten keeps a value from filling the screen.
+func shorten(text string) string {
+	if len(text) > 24 {
+		return text[:20] + "…"
+	}
+	return text
+}
+
+// readDocument takes raw bytes, and the texts that people paste.
+func readDocument(ctx context.Context, stdin io.Reader, name string) ([]byte, error) {
 	in := stdin
 	if name != "-" {
 		f, err := os.Open(name)
 		if err != nil {
-			return nil, err
+			return nil, fmt.Errorf("document: %w", err)
 		}
 		defer f.Close()
 		in = f
 	}
-	raw, err := io.ReadAll(io.LimitReader(in, maxDocumentText+1))
+	// A person, or a pipe, may take any time.
+	raw, err := orInterrupted(ctx, func() ([]byte, error) {
+		return io.ReadAll(io.LimitReader(in, maxDocumentText+1))
+	})
 	if err != nil {
-		return nil, fmt.Errorf("read document: %w", err)
+		return nil, fmt.Errorf("document: %w", err)
 	}
 	if len(raw) > maxDocumentText {
 		return nil, fmt.Errorf("document has more than %d bytes", maxDocumentText)
 	}
 	text := strings.Join(strings.Fields(string(raw)), "")
-	if b, err := hex.DecodeString(text); err == nil && len(b) > 0 {
-		return b, nil
-	}
-	if b, err := base64.StdEncoding.DecodeString(text); err == nil && len(b) > 0 {
-		return b, nil
+	for _, decode := range []func(string) ([]byte, error){
+		hex.DecodeString,
+		base64.StdEncoding.DecodeString,
+		base64.RawStdEncoding.DecodeString,
+		base64.URLEncoding.DecodeString,
+		base64.RawURLEncoding.DecodeString,
+	} {
+		if b, err := decode(text); err == nil && len(b) > 0 {
+			return b, nil
+		}
 	}
 	return raw, nil
 }
@@ -236,7 +283,7 @@ func (f *verifyFlags) print(w io.Writer, r *attestation.Result) error {
 		printVerdict(newPrinter(w), r)
 	}
 	if err != nil {
-		return &exitError{code: 1}
+		return &exitError{code: codeFailed}
 	}
 	return nil
 }
