@@ -251,6 +251,17 @@ func TestCloseTimeout(t *testing.T) {
 	})
 }
 
+// A timer that expired just before it was set anew has no effect.
+func TestStaleTimer(t *testing.T) {
+	sw := newSwitch(t, nil)
+	l := listen(t, sw, CIDParent, 9000)
+	g := attach(t, sw, 16, 8)
+	_, c := g.connect(l, 1234)
+	must(t, c.Close())
+	c.s.timeout()
+	wantStreams(t, g.dev, 1)
+}
+
 // Without receive buffers the guest cannot even be told; it is forgotten all
 // the same.
 func TestCloseTimeoutWithoutBuffers(t *testing.T) {

@@ -72,7 +72,8 @@ func abort(c net.Conn) {
 // connection for which dial fails is reset.
 //
 // Forward closes l and returns when all connections have ended, which the end
-// of ctx brings about. The error is nil if ctx ended or l was closed.
+// of ctx brings about; after l was closed by somebody else they end by
+// themselves. The error is nil in both cases.
 func Forward(ctx context.Context, l net.Listener, dial func(context.Context) (net.Conn, error)) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()

@@ -178,7 +178,7 @@ func TestGuestToGuestCloseWithDataUnderWay(t *testing.T) {
 		time.Sleep(defaultCloseTimeout - 1)
 		synctest.Wait()
 		wantStreams(t, enclave.dev, 1)
-		time.Sleep(1)
+		time.Sleep(time.Nanosecond)
 		synctest.Wait()
 		enclave.expect(pb.rst())
 		wantStreams(t, parent.dev, 0)
