@@ -2,6 +2,7 @@ package vhostuser
 
 import (
 	"errors"
+	"time"
 
 	"github.com/nitrolab/nitrolab/devices/virtio"
 )
@@ -102,6 +103,13 @@ func (s *session) handleRing(r *ring, run *run, k *kick) {
 			err = s.dev.HandleQueue(r.index)
 		}
 	}
+	// What the driver offered before the stop may be a guest's last words: its
+	// kick and the stop race through two sockets.
+	if errors.Is(err, errStopped) {
+		if lastErr := s.dev.HandleQueue(r.index); lastErr != nil {
+			err = lastErr
+		}
+	}
 	s.dev.StopQueue(r.index)
 	// What the device pushed without notifying must not be lost.
 	if notifyErr := run.queue.Notify(); errors.Is(err, errStopped) && notifyErr != nil {
@@ -128,14 +136,20 @@ func (s *session) ringFailed(r *ring, err error) {
 	}
 }
 
+// drainTime bounds the device's last look at a ring that is being stopped. It
+// takes microseconds, unless the guest does not stop.
+const drainTime = 100 * time.Millisecond
+
 // halt stops r and waits until the device has given it back.
 func (s *session) halt(r *ring) {
 	if r.run == nil {
 		return
 	}
-	r.run.queue.Stop()
 	r.kick.stop()
+	// A guest that goes on feeding the ring must not hold this up.
+	limit := time.AfterFunc(drainTime, r.run.queue.Stop)
 	<-r.run.done
+	limit.Stop()
 	r.base = r.run.queue.Next()
 	r.failed = r.run.err != nil
 	r.run = nil
