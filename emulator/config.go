@@ -140,6 +140,9 @@ type EnclaveConfig struct {
 	// Remove lists absolute paths to remove if this process is killed while the
 	// enclave runs. As long as it lives they are the caller's business.
 	Remove []string
+
+	// panicWait replaces panicTimeout, in tests.
+	panicWait time.Duration
 }
 
 // Limits of an enclave. The least memory, and the factor between image and memory,
@@ -188,4 +191,14 @@ func (c EnclaveConfig) bootTimeout(imageSize int64) time.Duration {
 	images := (imageSize + 6<<30 - 1) / (6 << 30)
 	memory := (int64(c.MemoryMiB) + 100<<10 - 1) / (100 << 10)
 	return unit * time.Duration(max(images, 1)+max(memory, 1))
+}
+
+// panicTimeout is how long a kernel that panicked before its heartbeat may take
+// to reset. Stock images wait 30 s (panic=30); one that failed in its panic would
+// else be waited for until the boot's own limit, with the reason on its console.
+func (c EnclaveConfig) panicTimeout() time.Duration {
+	if c.panicWait != 0 {
+		return c.panicWait
+	}
+	return 45 * time.Second
 }

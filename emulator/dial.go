@@ -15,14 +15,23 @@ const dialEvery = 20 * time.Millisecond
 
 // DialReady is [Enclave.Dial] for a port on which the application is about to
 // listen: the heartbeat comes before the application, so the first answers may
-// be refusals. It tries until it succeeds, the enclave ends or ctx does.
+// be refusals. It tries until it succeeds, the enclave ends or ctx does; an error
+// after refusals wraps syscall.ECONNREFUSED too.
 func (e *Enclave) DialReady(ctx context.Context, port uint32) (net.Conn, error) {
 	tick := time.NewTicker(dialEvery)
 	defer tick.Stop()
+	var refusal error
 	for {
 		c, err := e.Dial(ctx, port)
-		if err == nil || !errors.Is(err, syscall.ECONNREFUSED) {
-			return c, err
+		switch {
+		case err == nil:
+			return c, nil
+		case errors.Is(err, syscall.ECONNREFUSED):
+			refusal = err
+		case ctx.Err() != nil && refusal != nil:
+			return nil, fmt.Errorf("%w (last answer: %w)", ctx.Err(), refusal)
+		default:
+			return nil, err
 		}
 		select {
 		case <-ctx.Done():

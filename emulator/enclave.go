@@ -287,20 +287,7 @@ func (e *Enclave) watch() {
 
 // follow returns when the enclave is to be taken down, with the reason set.
 func (e *Enclave) follow() {
-	boot := time.NewTimer(e.timeout)
-	defer boot.Stop()
-	select {
-	case <-e.beat:
-	case <-e.machine.stop:
-		return
-	case <-e.machine.process.Done():
-		e.end(e.machine.verdict("the enclave ended before its heartbeat", true))
-		return
-	case <-e.machine.broken:
-		e.end(EndFailure, e.machine.failure())
-		return
-	case <-boot.C:
-		e.end(EndNoBeat, e.machine.blame(fmt.Sprintf("the enclave did not send its heartbeat within %s", seconds(e.timeout))))
+	if !e.awaitBeat() {
 		return
 	}
 	e.mu.Lock()
@@ -329,6 +316,40 @@ func (e *Enclave) follow() {
 		e.end(EndFailure, e.machine.failure())
 	case <-hung:
 		e.end(EndHung, e.machine.blame(fmt.Sprintf("the kernel of the enclave has not answered on vsock for %s", seconds(e.hangTimeout()))))
+	}
+}
+
+// awaitBeat returns true at the heartbeat, and false when there will be none,
+// with the reason set.
+func (e *Enclave) awaitBeat() bool {
+	boot := time.NewTimer(e.timeout)
+	defer boot.Stop()
+	panicked := e.Console().Panicked()
+	var dead <-chan time.Time // after a panic: when it should have reset
+	for {
+		select {
+		case <-e.beat:
+			return true
+		case <-e.machine.stop:
+			return false
+		case <-e.machine.process.Done():
+			e.end(e.machine.verdict("the enclave ended before its heartbeat", true))
+			return false
+		case <-e.machine.broken:
+			e.end(EndFailure, e.machine.failure())
+			return false
+		case <-panicked:
+			panicked = nil
+			wait := time.NewTimer(e.cfg.panicTimeout())
+			defer wait.Stop()
+			dead = wait.C
+		case <-dead:
+			e.end(EndPanic, e.machine.blame(fmt.Sprintf("the enclave sent no heartbeat and did not reset within %s", seconds(e.cfg.panicTimeout()))))
+			return false
+		case <-boot.C:
+			e.end(EndNoBeat, e.machine.blame(fmt.Sprintf("the enclave did not send its heartbeat within %s", seconds(e.timeout))))
+			return false
+		}
 	}
 }
 

@@ -74,6 +74,8 @@ func TestEnclaveEnds(t *testing.T) {
 	}{
 		{name: "panics before the heartbeat", plot: "panic", want: EndPanic, err: new(*qemu.BootError),
 			says: "the enclave ended before its heartbeat: the guest panicked"},
+		{name: "panics and hangs", plot: "panic and hang", edit: func(c *EnclaveConfig) { c.panicWait = 20 * time.Millisecond },
+			want: EndPanic, err: new(*qemu.BootError), says: "did not reset within 0.02 s: the guest panicked"},
 		{name: "resets before the heartbeat", plot: "echo", do: say("hello"), want: EndReset, err: new(*qemu.BootError),
 			says: "the enclave ended before its heartbeat: the guest reset the machine"},
 		{name: "resets afterwards", plot: "echo", beat: true, do: say("done"), want: EndReset},
@@ -254,8 +256,19 @@ func TestDialReady(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	go func() { reply(vsock.OpRST); cancel() }()
 	_, err := e.DialReady(ctx, 5005)
-	if !errors.Is(err, context.Canceled) || strings.Contains(err.Error(), "\n") {
-		t.Errorf("DialReady = %v, want one line about the context", err)
+	if !errors.Is(err, context.Canceled) || !errors.Is(err, syscall.ECONNREFUSED) || strings.Contains(err.Error(), "\n") {
+		t.Errorf("DialReady = %v, want one line about the context and the refusal", err)
+	}
+	// Also if the context ends while it waits for an answer.
+	ctx, cancel = context.WithCancel(t.Context())
+	go func() {
+		reply(vsock.OpRST)
+		g.next(t.Context()) // the next request, which stays without an answer
+		cancel()
+	}()
+	_, err = e.DialReady(ctx, 5005)
+	if !errors.Is(err, context.Canceled) || !errors.Is(err, syscall.ECONNREFUSED) {
+		t.Errorf("DialReady = %v, want the context and the refusal", err)
 	}
 	if err := e.Close(); err != nil {
 		t.Fatal(err)

@@ -57,6 +57,8 @@ func playQEMU(plot string) int {
 		fmt.Fprint(console, "Linux version 6.12.0\r\n")
 		switch plot {
 		case "run", "silent":
+		case "panic and hang":
+			fmt.Fprint(console, "[ 1.0] Kernel panic - not syncing: Fatal exception\r\n")
 		case "panic":
 			fmt.Fprint(console, "[ 1.0] Kernel panic - not syncing: No working init found\r\n")
 			send(`{"event": "SHUTDOWN", "data": {"guest": true, "reason": "guest-reset"}, "timestamp": {"seconds": 1, "microseconds": 2}}`)

@@ -96,8 +96,12 @@ func (h *Host) Close() error {
 	h.shut()
 	h.starting.Wait()
 
+	enclaves := h.Enclaves()
+	for _, e := range enclaves {
+		e.end(EndTerminated, nil) // all at once
+	}
 	var errs []error
-	for _, e := range h.Enclaves() {
+	for _, e := range enclaves {
 		errs = append(errs, e.Close())
 	}
 	// The switch first: it ends what the heart waits for.

@@ -24,8 +24,8 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 // patience bounds every wait. It is never used up unless the test fails.
 const patience = 20 * time.Second
 
-// fakeVsock has an enclave that echoes on port 5005 and refuses others; what its
-// parent listens on is a unix socket.
+// fakeVsock has an enclave that echoes on port 5005, greets on port 5006 and
+// refuses others; what its parent listens on is a unix socket.
 type fakeVsock struct {
 	t   testing.TB
 	dir string
@@ -45,7 +45,7 @@ func (f *fakeVsock) Listen(port uint32) (net.Listener, error) {
 }
 
 func (f *fakeVsock) Dial(_ context.Context, port uint32) (net.Conn, error) {
-	if port != 5005 {
+	if port != 5005 && port != 5006 {
 		return nil, errors.New("nobody listens")
 	}
 	l, err := net.Listen("unix", filepath.Join(f.t.TempDir(), "s"))
@@ -63,6 +63,12 @@ func (f *fakeVsock) Dial(_ context.Context, port uint32) (net.Conn, error) {
 	}
 	go func() {
 		defer guest.Close()
+		if port == 5006 { // ends its own direction first
+			_, _ = guest.Write([]byte("greeting"))
+			_ = guest.(*net.UnixConn).CloseWrite()
+			_, _ = io.Copy(io.Discard, guest)
+			return
+		}
 		if _, err := io.Copy(guest, guest); err == nil {
 			_, _ = guest.Write([]byte(" bye")) // after the other side's end: half-closes come through
 		}
@@ -160,6 +166,25 @@ func TestIntoTheEnclave(t *testing.T) {
 			t.Errorf("the socket is still there: %v", err)
 		}
 	})
+}
+
+// A side that has said all it has to say can still listen.
+func TestHalfClose(t *testing.T) {
+	f := start(t, newVsock(t), "tcp:127.0.0.1:0=vsock:5006", nil)
+	c, err := net.Dial("tcp", f.Spec().Listen.Address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	if err := c.SetDeadline(time.Now().Add(patience)); err != nil {
+		t.Fatal(err)
+	}
+	if got, err := io.ReadAll(c); err != nil || string(got) != "greeting" {
+		t.Errorf("read %q, %v; want the greeting and its end", got, err)
+	}
+	if _, err := c.Write([]byte("still here")); err != nil {
+		t.Error(err)
+	}
 }
 
 func TestOutOfTheEnclave(t *testing.T) {

@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 
@@ -50,7 +51,7 @@ func (c *claims) close() { _ = c.f.Close() }
 
 // take claims a byte; false says that somebody else has it.
 func (c *claims) take(at int64) (bool, error) {
-	lock := unix.Flock_t{Type: unix.F_WRLCK, Whence: int16(os.SEEK_SET), Start: at, Len: 1}
+	lock := unix.Flock_t{Type: unix.F_WRLCK, Whence: int16(io.SeekStart), Start: at, Len: 1}
 	err := unix.FcntlFlock(c.f.Fd(), unix.F_OFD_SETLK, &lock)
 	switch {
 	case err == nil:

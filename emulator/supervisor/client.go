@@ -108,7 +108,8 @@ func (c *Client) Console(ctx context.Context, w io.Writer, follow bool) error {
 }
 
 // Dial opens a vsock stream to a port of the enclave. The error wraps
-// syscall.ECONNREFUSED if nobody listens there.
+// syscall.ECONNREFUSED if nobody listens there; shortly after the enclave's
+// heartbeat that takes a few seconds, in which its application may begin to.
 func (c *Client) Dial(ctx context.Context, port uint32) (net.Conn, error) {
 	conn, err := c.connect(ctx)
 	if err != nil {

@@ -90,6 +90,10 @@ type Running struct {
 // some supervisors do not answer, stopped by a debugger for instance, the error
 // says so and the list has the others.
 func List(ctx context.Context, base string) ([]Running, error) {
+	return list(ctx, base, describeTimeout)
+}
+
+func list(ctx context.Context, base string, timeout time.Duration) ([]Running, error) {
 	if _, err := guard.Sweep(base); err != nil {
 		return nil, err
 	}
@@ -102,7 +106,7 @@ func List(ctx context.Context, base string) ([]Running, error) {
 	var all sync.WaitGroup
 	for i, s := range sockets {
 		all.Go(func() {
-			ctx, cancel := context.WithTimeout(ctx, describeTimeout)
+			ctx, cancel := context.WithTimeout(ctx, timeout)
 			defer cancel()
 			c := newClient(filepath.Dir(s))
 			d, err := c.Describe(ctx)

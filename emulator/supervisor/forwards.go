@@ -2,20 +2,24 @@ package supervisor
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"log/slog"
 	"net"
 	"path/filepath"
 	"sync"
+	"syscall"
 	"time"
 
+	"github.com/nitrolab/nitrolab/devices/vsock/ports"
 	"github.com/nitrolab/nitrolab/emulator/forward"
 )
 
 const (
 	// appGrace is how long after its heartbeat an enclave may refuse connections
-	// of a forward because its application does not listen yet, before scaling.
-	// Until then they are tried again.
-	appGrace = 10 * time.Second
+	// because its application does not listen yet, before scaling. Until then
+	// they are tried again.
+	appGrace = 3 * time.Second
 
 	// dialTimeout bounds the connection to an enclave, before scaling. It takes
 	// milliseconds; a guest that hangs never answers.
@@ -96,10 +100,24 @@ func (set forwardSet) describe() []string {
 type parent struct {
 	Host
 	enclave Enclave          // set before the first Dial
-	ran     func() time.Time // when it was first called, which is at the heartbeat
+	ran     func() time.Time // when it was first called, at the heartbeat
 }
 
 func newParent(h Host) *parent { return &parent{Host: h, ran: sync.OnceValue(time.Now)} }
+
+// Listen takes connections that the enclave opens to its parent's port.
+func (p *parent) Listen(port uint32) (net.Listener, error) {
+	l, err := p.Host.Listen(port)
+	switch {
+	case err == nil:
+		return l, nil
+	case port == ports.Heartbeat:
+		return nil, fmt.Errorf("vsock port %d of the parent is that of the heartbeat; allowed is another one", port)
+	case errors.Is(err, syscall.EADDRINUSE):
+		return nil, fmt.Errorf("vsock port %d of the parent is taken by another forward", port)
+	}
+	return nil, err
+}
 
 // Dial waits for an enclave that is still booting, and for its application for
 // a while after that.
@@ -111,7 +129,11 @@ func (p *parent) Dial(ctx context.Context, port uint32) (net.Conn, error) {
 	if grace := p.Timeout(appGrace); time.Since(p.ran()) < grace {
 		dial, limit = p.enclave.DialReady, grace
 	}
-	ctx, cancel := context.WithTimeout(ctx, limit)
+	bounded, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
-	return dial(ctx, port)
+	c, err := dial(bounded, port)
+	if err != nil && bounded.Err() != nil && ctx.Err() == nil && !errors.Is(err, syscall.ECONNREFUSED) {
+		return nil, fmt.Errorf("the enclave did not answer on vsock port %d within %v", port, limit)
+	}
+	return c, err
 }

@@ -28,8 +28,8 @@ const (
 // A server answers the control protocol for one enclave.
 type server struct {
 	enclave  Enclave
+	dial     dialer
 	describe func() Description
-	timeout  time.Duration // of a dial
 	http     http.Server
 
 	ctx    context.Context // ends when close begins to cut connections
@@ -40,9 +40,11 @@ type server struct {
 	closed bool // guarded by mu: no more upgrades
 }
 
-// serve starts answering on a socket in dir. A dial into the enclave takes at
-// most timeout.
-func serve(dir string, e Enclave, timeout time.Duration, describe func() Description) (*server, error) {
+// A dialer connects to a port of the enclave. It has its own limit of time.
+type dialer func(ctx context.Context, port uint32) (net.Conn, error)
+
+// serve starts answering on a socket in dir.
+func serve(dir string, e Enclave, dial dialer, describe func() Description) (*server, error) {
 	path := filepath.Join(dir, socketName)
 	l, err := net.Listen("unix", path)
 	if err != nil {
@@ -52,7 +54,7 @@ func serve(dir string, e Enclave, timeout time.Duration, describe func() Descrip
 		l.Close()
 		return nil, fmt.Errorf("protect control socket: %w", err)
 	}
-	s := &server{enclave: e, describe: describe, timeout: timeout}
+	s := &server{enclave: e, dial: dial, describe: describe}
 	s.ctx, s.cancel = context.WithCancel(context.Background())
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET "+pathEnclave, s.serveEnclave)
@@ -130,9 +132,7 @@ func (s *server) serveDial(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, fmt.Sprintf("port is %q; allowed are 0 to %d", r.URL.Query().Get("port"), vsock.PortAny-1), http.StatusBadRequest)
 		return
 	}
-	ctx, cancel := context.WithTimeout(r.Context(), s.timeout)
-	defer cancel()
-	guest, err := s.enclave.Dial(ctx, uint32(port))
+	guest, err := s.dial(r.Context(), uint32(port))
 	if err != nil {
 		code := http.StatusBadGateway
 		if errors.Is(err, syscall.ECONNREFUSED) {

@@ -46,6 +46,9 @@ func Supervise(ctx context.Context, in io.Reader, out io.Writer, start Starter) 
 		close(s.released)
 	}()
 	if err := s.run(ctx); err != nil {
+		if errors.Is(err, context.Canceled) {
+			err = context.Cause(ctx)
+		}
 		s.report(report{Error: emulator.Report(err)})
 		return err
 	}
@@ -121,9 +124,6 @@ func (s *supervision) run(ctx context.Context) (err error) {
 func (s *supervision) follow(ctx context.Context, host Host, parent *parent, forwards forwardSet) error {
 	e := parent.enclave
 	if err := e.WaitRunning(ctx); err != nil {
-		if ctx.Err() != nil {
-			return context.Cause(ctx)
-		}
 		return err
 	}
 	parent.ran()
@@ -134,7 +134,7 @@ func (s *supervision) follow(ctx context.Context, host Host, parent *parent, for
 		d.Forwards = forwards.describe()
 		return d
 	}
-	control, err := serve(host.Dir(), e, host.Timeout(dialTimeout), now)
+	control, err := serve(host.Dir(), e, parent.Dial, now)
 	if err != nil {
 		return err
 	}
@@ -146,6 +146,6 @@ func (s *supervision) follow(ctx context.Context, host Host, parent *parent, for
 	case <-e.Done():
 		return nil
 	case <-ctx.Done(): // also if the release does not come
-		return context.Cause(ctx)
+		return ctx.Err()
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"strings"
 
+	"github.com/nitrolab/nitrolab/emulator/qemu"
 	"github.com/nitrolab/nitrolab/images/toolchain"
 )
 
@@ -25,7 +26,8 @@ func (w lineWriter) Write(p []byte) (int, error) {
 }
 
 // lineHandler is a slog.Handler that writes records as short lines for people:
-// the message and its attributes, no time and no level below warnings.
+// the message and its attributes, such as "heartbeat: after 4.12 s", no time and
+// no level below warnings.
 type lineHandler struct {
 	level slog.Level
 	line  func(string)
@@ -35,15 +37,21 @@ func (h lineHandler) Enabled(_ context.Context, l slog.Level) bool { return l >=
 
 func (h lineHandler) Handle(_ context.Context, r slog.Record) error {
 	var b strings.Builder
-	if r.Level >= slog.LevelWarn {
-		b.WriteString(strings.ToLower(r.Level.String()) + ": ")
+	switch {
+	case r.Level >= slog.LevelError:
+		b.WriteString("error: ")
+	case r.Level >= slog.LevelWarn:
+		b.WriteString("warning: ")
 	}
 	b.WriteString(r.Message)
+	separator := ": "
 	r.Attrs(func(a slog.Attr) bool {
-		fmt.Fprintf(&b, "  %s: %v", a.Key, a.Value)
+		fmt.Fprintf(&b, "%s%s %v", separator, a.Key, a.Value)
+		separator = ", "
 		return true
 	})
-	h.line(b.String())
+	// What a guest did may be part of it, in its own words.
+	h.line(qemu.Printable([]byte(b.String())))
 	return nil
 }
 

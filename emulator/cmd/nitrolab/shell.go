@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net"
 	"os"
 	"path/filepath"
 	"syscall"
@@ -15,13 +14,12 @@ import (
 	"github.com/nitrolab/nitrolab/devices/vsock/ports"
 	"github.com/nitrolab/nitrolab/emulator"
 	"github.com/nitrolab/nitrolab/emulator/guestagent"
-	"github.com/nitrolab/nitrolab/emulator/supervisor"
 	"github.com/nitrolab/nitrolab/images/toolchain"
 )
 
-// agentTimeout bounds the connection to the agent, before scaling. It takes
-// 0.3 s, and 1.5 s under TCG.
-const agentTimeout = 15 * time.Second
+// agentTimeout bounds the connection to the agent. It takes 0.3 s, and 1.5 s
+// under TCG.
+const agentTimeout = 60 * time.Second
 
 func newShell() *cobra.Command {
 	var tools toolFlags
@@ -29,11 +27,13 @@ func newShell() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "shell [ENCLAVE-ID]",
 		Short: "A shell in a debug enclave (make shell)",
-		Long: `shell boots a debug enclave with a shell, busybox and the nsm command, and ends
-it when the shell ends. With ENCLAVE-ID it is a shell in an enclave that runs
-already, if its image has nitrolab's agent (nitrolab eif sample --shell).
+		Long: `shell, or make shell, boots a debug enclave with a shell, busybox and the nsm
+command, and ends it when the shell ends. With ENCLAVE-ID it is a shell in an
+enclave that runs already, if its image has nitrolab's agent (nitrolab eif
+sample --shell makes one).
 
-Input that is not from a terminal is run as a script.`,
+Input that is not from a terminal is run as a script. The exit code is that of
+the shell or the command.`,
 		Args: func(_ *cobra.Command, args []string) error {
 			if len(args) > 1 {
 				return fmt.Errorf("arguments are %q; allowed is one ENCLAVE-ID, and a command behind -c in quotes", args)
@@ -59,41 +59,21 @@ func shellInto(ctx context.Context, id, command string) error {
 	if err != nil {
 		return err
 	}
-	connect, cancel := context.WithTimeout(ctx, agentTimeout)
-	defer cancel()
-	conn, err := dialAgent(connect, r.Client)
+	conn, err := r.Dial(ctx, ports.Agent)
 	switch {
-	case ctx.Err() != nil:
-		return ctx.Err()
-	case errors.Is(err, syscall.ECONNREFUSED), errors.Is(err, context.DeadlineExceeded):
-		return fmt.Errorf("enclave %s has no agent that answers on vsock port %d; nitrolab eif sample --shell makes an image with one", id, ports.Agent)
+	case errors.Is(err, syscall.ECONNREFUSED):
+		return fmt.Errorf("enclave %s has no agent on vsock port %d; nitrolab eif sample --shell makes an image with one", id, ports.Agent)
 	case err != nil:
 		return err
 	}
+	connect, cancel := context.WithTimeout(ctx, agentTimeout)
+	defer cancel()
 	client, err := guestagent.New(connect, conn)
 	if err != nil {
 		return err
 	}
 	defer client.Close()
 	return runShell(ctx, client, command)
-}
-
-// dialAgent tries until ctx ends: run-enclave returns at the heartbeat, which
-// comes before the agent listens.
-func dialAgent(ctx context.Context, c *supervisor.Client) (net.Conn, error) {
-	tick := time.NewTicker(100 * time.Millisecond)
-	defer tick.Stop()
-	for {
-		conn, err := c.Dial(ctx, ports.Agent)
-		if !errors.Is(err, syscall.ECONNREFUSED) {
-			return conn, err
-		}
-		select {
-		case <-ctx.Done():
-			return nil, err
-		case <-tick.C:
-		}
-	}
 }
 
 // shellNew boots an enclave for one shell.
@@ -115,7 +95,7 @@ func shellNew(ctx context.Context, flags toolFlags, command string) (err error) 
 	if err != nil {
 		return err
 	}
-	connect, cancel := context.WithTimeout(ctx, accel.Timeout(agentTimeout))
+	connect, cancel := context.WithTimeout(ctx, agentTimeout)
 	defer cancel()
 	conn, err := e.DialReady(connect, ports.Agent)
 	if err != nil {

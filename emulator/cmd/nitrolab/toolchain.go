@@ -5,8 +5,10 @@ import (
 	"context"
 	"errors"
 	"os"
+	"strings"
 
 	"github.com/jedib0t/go-pretty/v6/table"
+	"github.com/jedib0t/go-pretty/v6/text"
 	"github.com/spf13/cobra"
 
 	"github.com/nitrolab/nitrolab/emulator/qemu"
@@ -39,8 +41,7 @@ func findToolsShowing(ctx context.Context, parts toolchain.Part, qemuPath string
 }
 
 func newToolchain() *cobra.Command {
-	var tools toolFlags
-	var asJSON, verify, update bool
+	var f toolchainFlags
 	cmd := &cobra.Command{
 		Use:   "toolchain",
 		Short: "Show the QEMU, kernel and accelerator in use; fetch them once if need be",
@@ -51,34 +52,40 @@ own ($` + toolchain.EnvCache + `, else the user's cache folder). Nothing is inst
   ` + toolchain.EnvQEMU + `            a QEMU of your own (>= 10.2)
   ` + toolchain.EnvKernel + `, ` + toolchain.EnvKernelModules + `
                            a guest kernel of your own and its lib/modules/RELEASE
-  ` + toolchain.EnvMirror + `   a mirror of the Debian archive, for hosts that are not Debian
+  ` + toolchain.EnvMirror + `   a mirror of the Debian archive, for other hosts
   ` + toolchain.EnvKeyring + `  the file with Debian's archive keys, likewise`,
 		Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			return showToolchain(cmd, tools, asJSON, verify, update)
+			return f.run(cmd)
 		},
 	}
-	tools.add(cmd)
-	cmd.Flags().BoolVar(&asJSON, "json", false, "print one JSON object")
-	cmd.Flags().BoolVar(&verify, "verify", false, "compare every file in the cache and repair what is damaged")
-	cmd.Flags().BoolVar(&update, "update", false, "fetch what the archive has now")
+	f.tools.add(cmd)
+	cmd.Flags().BoolVar(&f.json, "json", false, "print one JSON object, with all packages")
+	cmd.Flags().BoolVar(&f.packages, "packages", false, "list all packages that the parts were made from")
+	cmd.Flags().BoolVar(&f.verify, "verify", false, "compare every file in the cache and repair what is damaged")
+	cmd.Flags().BoolVar(&f.update, "update", false, "fetch what the archive has now")
 	cmd.MarkFlagsMutuallyExclusive("verify", "update")
 	return cmd
 }
 
-func showToolchain(cmd *cobra.Command, flags toolFlags, asJSON, verify, update bool) error {
+type toolchainFlags struct {
+	tools                          toolFlags
+	json, packages, verify, update bool
+}
+
+func (f *toolchainFlags) run(cmd *cobra.Command) error {
 	ctx := cmd.Context()
 	progress := toolchain.NewProgress(os.Stderr)
 	defer progress.Close()
-	opts := toolchain.Options{QEMU: flags.qemu, Progress: progress}
+	opts := toolchain.Options{QEMU: f.tools.qemu, Progress: progress}
 	var tools *toolchain.Toolchain
 	var repaired []string
 	var changes []toolchain.Change
 	var err error
 	switch {
-	case verify:
+	case f.verify:
 		tools, repaired, err = toolchain.Verify(ctx, opts)
-	case update:
+	case f.update:
 		tools, changes, err = toolchain.Update(ctx, opts)
 	default:
 		tools, err = toolchain.Find(ctx, opts)
@@ -86,13 +93,12 @@ func showToolchain(cmd *cobra.Command, flags toolFlags, asJSON, verify, update b
 	if err != nil {
 		return err
 	}
-	a, err := chooseAccel(ctx, tools, flags.accel)
+	a, err := chooseAccel(ctx, tools, f.tools.accel)
 	if err != nil {
 		return err
 	}
-	records := tools.Records()
-	if asJSON {
-		return printJSON(cmd.OutOrStdout(), map[string]any{"accel": a.String(), "repaired": repaired, "changes": changes, "parts": records})
+	if f.json {
+		return printJSON(cmd.OutOrStdout(), toolchainInfo{a.String(), tools.Records(), notNil(repaired), notNil(changes)})
 	}
 	p := newPrinter(cmd.OutOrStdout())
 	for _, r := range repaired {
@@ -101,18 +107,51 @@ func showToolchain(cmd *cobra.Command, flags toolFlags, asJSON, verify, update b
 	for _, c := range changes {
 		p.line("updated: %s from %s to %s", c.Package, cmp.Or(c.Old, "none"), cmp.Or(c.New, "none"))
 	}
-	t := table.NewWriter()
-	t.SetOutputMirror(cmd.OutOrStdout())
-	style := table.StyleDefault
-	style.Options = table.OptionsNoBordersAndSeparators
-	t.SetStyle(style)
-	t.AppendHeader(table.Row{"part", "source", "version", "package", "suite", "sha256"})
-	for _, r := range records {
-		t.AppendRow(table.Row{r.Part, r.Source, r.Version, r.Package, r.Suite, r.SHA256})
-	}
-	t.Render()
+	p.records(tools.Records(), f.packages)
 	p.line("accelerator: %s", a)
 	return nil
+}
+
+// records prints a table of the parts, and with all of the packages that these
+// were made from.
+func (p *printer) records(records []toolchain.Record, all bool) {
+	t := table.NewWriter()
+	style := table.StyleDefault
+	style.Options = table.OptionsNoBordersAndSeparators
+	style.Box.PaddingLeft, style.Box.PaddingRight = "", "  "
+	style.Format.Header = text.FormatDefault
+	t.SetStyle(style)
+	t.AppendHeader(table.Row{"part", "source", "version", "package", "suite", "sha256"})
+	more := 0
+	for _, r := range records {
+		if r.Path == "" && !all {
+			more++
+			continue
+		}
+		t.AppendRow(table.Row{r.Part, r.Source, r.Version, r.Package, r.Suite, r.SHA256})
+	}
+	for line := range strings.Lines(t.Render()) {
+		p.line("%s", strings.TrimRight(line, " \n"))
+	}
+	if more > 0 {
+		p.line("packages that these need: %d (--packages lists them)", more)
+	}
+}
+
+// toolchainInfo is the table as JSON.
+type toolchainInfo struct {
+	Accel    string             `json:"accel"`
+	Parts    []toolchain.Record `json:"parts"`
+	Repaired []string           `json:"repaired"`
+	Changes  []toolchain.Change `json:"changes"`
+}
+
+// notNil keeps an empty list from becoming null.
+func notNil[T any](list []T) []T {
+	if list == nil {
+		return []T{}
+	}
+	return list
 }
 
 // chooseAccel says how guests run: as wanted, or by a probe whose answer is
