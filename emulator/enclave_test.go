@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -435,5 +436,23 @@ func TestEnclavesAreSorted(t *testing.T) {
 	}
 	if diff := cmp.Diff([]uint32{10, 20, 30}, cids); diff != "" {
 		t.Errorf("CIDs (-want +got):\n%s", diff)
+	}
+}
+
+// A QEMU that ends because its device model did is not the one to blame.
+func TestVerdictBlamesTheDevice(t *testing.T) {
+	h := newFakeHost(t, "run")
+	e := h.start(t, small(t))
+	if err := e.Close(); err != nil {
+		t.Fatal(err)
+	}
+	for _, broken := range []bool{false, true} {
+		if broken {
+			breakDevice(t, e)
+		}
+		reason, err := e.machine.verdict("it ended", true)
+		if got := strings.Contains(fmt.Sprint(err), "device model nsm: on fire"); reason != EndFailure || got != broken {
+			t.Errorf("broken: %v; reason %q, %v", broken, reason, err)
+		}
 	}
 }

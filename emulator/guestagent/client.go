@@ -196,13 +196,13 @@ func (c *Client) end(session *ssh.Session, call func()) {
 	select {
 	case <-returned:
 	case <-timer.C:
-
+		_ = c.ssh.Close()
 		<-returned
 	}
 	select {
 	case <-closed:
 	case <-timer.C:
-
+		_ = c.ssh.Close()
 		<-closed
 	}
 }

@@ -1,6 +1,7 @@
 package supervisor
 
 import (
+	"bufio"
 	"bytes"
 	"context"
 	"errors"
@@ -366,5 +367,44 @@ func TestAnswerError(t *testing.T) {
 	}
 	if got := len(answer(500, strings.Repeat("x", 1<<20)).Error()); got != 64<<10 {
 		t.Errorf("%d bytes of a long answer", got)
+	}
+}
+
+// Whoever reads an upgraded connection gets first what came with the answer, in
+// either way of reading.
+func TestUpgradedConn(t *testing.T) {
+	for name, read := range map[string]func(c net.Conn) ([]byte, error){
+		"Read": func(c net.Conn) ([]byte, error) { return io.ReadAll(struct{ io.Reader }{c}) },
+		"Copy": func(c net.Conn) ([]byte, error) {
+			var b bytes.Buffer
+			_, err := io.Copy(&b, c)
+			return b.Bytes(), err
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			a, b, err := pair()
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer a.Close()
+			if _, err := io.WriteString(b, "HTTP/1.1 101 Switching Protocols\r\n\r\nearly "); err != nil {
+				t.Fatal(err)
+			}
+			up, err := upgrade(a, 1)
+			if err != nil {
+				t.Fatal(err)
+			}
+			// A request that nobody read would make the end a reset.
+			if _, err := http.ReadRequest(bufio.NewReader(b)); err != nil {
+				t.Fatal(err)
+			}
+			if _, err := io.WriteString(b, "late"); err != nil {
+				t.Fatal(err)
+			}
+			b.Close()
+			if got, err := read(up); err != nil || string(got) != "early late" {
+				t.Errorf("%q, %v; want what came with the answer and what came later", got, err)
+			}
+		})
 	}
 }
