@@ -86,6 +86,10 @@ func TestEnclaveEnds(t *testing.T) {
 			want: EndNoBeat, err: new(*qemu.BootError), says: "the enclave did not send its heartbeat within 0.02 s: "},
 		{name: "QEMU crashes", plot: "crash", want: EndFailure, err: new(*qemu.InfraError), says: "QEMU ended unexpectedly: signal: killed"},
 		{name: "QEMU is killed", plot: "run", beat: true, do: func(t *testing.T, e *Enclave) {
+			// Its console is kept, so let it have printed something.
+			if err := e.Console().WaitFor(t.Context(), "Linux version"); err != nil {
+				t.Fatal(err)
+			}
 			if err := syscall.Kill(e.machine.process.Pid(), syscall.SIGKILL); err != nil {
 				t.Fatal(err)
 			}
