@@ -209,7 +209,7 @@ func TestListWithOneStopped(t *testing.T) {
 		}
 		return true
 	})
-	list, err := list(within(t), base, 50*time.Millisecond)
+	list, err := list(within(t), base, 2*time.Second)
 	if len(list) != 1 || list[0].Enclave.ProcessID != pids[1] {
 		t.Errorf("list %v, want the one that answers", list)
 	}
