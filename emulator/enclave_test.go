@@ -364,6 +364,29 @@ func TestQEMUDoesNotStart(t *testing.T) {
 	h.release(&Enclave{cid: 20}, false)
 }
 
+// Whoever gives up a start does not find it kept like one that failed.
+func TestStartInterrupted(t *testing.T) {
+	h := newFakeHost(t, "mute")
+	ctx, cancel := context.WithCancel(t.Context())
+	go func() {
+		until(t, "QEMU's start", func() bool {
+			found, _ := filepath.Glob(filepath.Join(h.Dir(), "enclave-*", "command.sh"))
+			return len(found) > 0
+		})
+		cancel()
+	}()
+	_, err := h.StartEnclave(ctx, small(t))
+	if !errors.Is(err, context.Canceled) || err.Error() != "start enclave: context canceled" {
+		t.Errorf("StartEnclave = %v, want the context's error", err)
+	}
+	if _, err := os.Stat(h.artifacts); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("artifacts of a start that was given up: %v", err)
+	}
+	if left, _ := os.ReadDir(h.Dir()); len(left) > 0 {
+		t.Errorf("left: %v", left)
+	}
+}
+
 // Close and starts at the same time: every start either fails or is ended.
 func TestCloseDuringStart(t *testing.T) {
 	h := newFakeHost(t, "silent")

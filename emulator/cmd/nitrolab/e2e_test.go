@@ -399,6 +399,11 @@ func TestInterruptedBoot(t *testing.T) {
 			if tt.args[0] != "run-enclave" {
 				cmd.Dir = "." // the guest programs are built from this module
 			}
+			artifacts := filepath.Join(cmd.Dir, "nitrolab-artifacts", "*")
+			before, err := filepath.Glob(artifacts)
+			if err != nil {
+				t.Fatal(err)
+			}
 			r := w.startCommand("", cmd)
 			w.until("QEMU's start", boot, func() bool {
 				select {
@@ -420,6 +425,10 @@ func TestInterruptedBoot(t *testing.T) {
 				t.Errorf("standard output %q", got.stdout)
 			}
 			w.wantNothing()
+			after, err := filepath.Glob(artifacts)
+			if err != nil || !cmp.Equal(before, after) {
+				t.Errorf("artifacts of a boot that was given up: %v, %v", after, err)
+			}
 			if list := w.list(); len(list) > 0 {
 				t.Errorf("listed: %+v", list)
 			}

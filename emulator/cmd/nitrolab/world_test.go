@@ -115,8 +115,12 @@ func newWorld(t *testing.T) *world {
 			w.run("terminate-enclave", "--all")
 		}
 		w.wantNothing()
-		if !t.Failed() {
-			_ = os.RemoveAll(home)
+		if t.Failed() {
+			t.Logf("kept: %s", home)
+			return
+		}
+		if err := os.RemoveAll(home); err != nil {
+			t.Error(err)
 		}
 	})
 	return w
