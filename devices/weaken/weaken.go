@@ -26,6 +26,22 @@ const (
 	// EnclaveIsolation is the switch's refusal to connect an enclave with
 	// anything but its parent (devices/vsock).
 	EnclaveIsolation Protection = "vsock: enclaves reach their parent only"
+
+	// SourceCID is the switch's refusal of packets that claim another guest's
+	// CID (devices/vsock).
+	SourceCID Protection = "vsock: source CID check"
+
+	// ScrubOnFree is the zeroing of an enclave's memory before its parent gets
+	// it back (devices/enclaves).
+	ScrubOnFree Protection = "enclaves: memory is scrubbed when its slot is freed"
+
+	// ScrubDonated is that the pages an instance donates to an enclave are taken
+	// from it when the enclave starts (emulator).
+	ScrubDonated Protection = "hypervisor: donated memory is taken from the instance"
+
+	// ProductionConsole is that an enclave outside debug mode has no console for
+	// its parent (emulator).
+	ProductionConsole Protection = "hypervisor: no console in production mode"
 )
 
 // A Set says which protection is off. The zero value weakens nothing.
