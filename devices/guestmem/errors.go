@@ -5,22 +5,30 @@ import "fmt"
 // An AddressSpace says how an address counts.
 type AddressSpace string
 
-// The two ways in which vhost-user names memory.
+// The two ways in which vhost-user names memory, and that of a device behind an
+// IOMMU.
 const (
 	GuestPhysical AddressSpace = "guest-physical"
 	FrontEnd      AddressSpace = "front-end"
+	Bus           AddressSpace = "bus"
 )
 
 // An AddressError reports a range that is not mapped, or not wholly.
 type AddressError struct {
 	Space AddressSpace
 	Addr  uint64
-	Len   int // bytes
+	Len   int   // bytes
+	Err   error // ErrPermission or ErrNoMemory of a [Window]; nil: not mapped
 }
 
 func (e *AddressError) Error() string {
+	if e.Err != nil {
+		return fmt.Sprintf("%s address %#x+%#x: %v", e.Space, e.Addr, e.Len, e.Err)
+	}
 	return fmt.Sprintf("%s address %#x+%#x: not mapped", e.Space, e.Addr, e.Len)
 }
+
+func (e *AddressError) Unwrap() error { return e.Err }
 
 // An OverlapError reports two regions of a table that share addresses.
 type OverlapError struct {

@@ -107,9 +107,8 @@ func checkFile(r Region, opt Options) (align uint64, err error) {
 		return 0, fmt.Errorf("%w: %#x bytes, want %#x", ErrFileSize, st.Size, r.Offset+r.Size)
 	}
 	if !opt.AllowUnsealed {
-		seals, err := unix.FcntlInt(uintptr(r.FD), unix.F_GET_SEALS, 0)
-		if err != nil || seals&unix.F_SEAL_SHRINK == 0 {
-			return 0, ErrUnsealed
+		if err := checkSeal(r.FD); err != nil {
+			return 0, err
 		}
 	}
 	// hugetlbfs reports its page size as block size, and insists on it for
@@ -119,6 +118,15 @@ func checkFile(r Region, opt Options) (align uint64, err error) {
 		align = b
 	}
 	return align, nil
+}
+
+// checkSeal checks that the file can never shrink.
+func checkSeal(fd int) error {
+	seals, err := unix.FcntlInt(uintptr(fd), unix.F_GET_SEALS, 0)
+	if err != nil || seals&unix.F_SEAL_SHRINK == 0 {
+		return ErrUnsealed
+	}
+	return nil
 }
 
 // Close unmaps everything. The caller has made sure that nobody uses a slice

@@ -1,7 +1,11 @@
 // Package guestmem is guest RAM as a device model may see it: a table of
-// mapped ranges with bounds-checked access by guest-physical address. It is
-// the only code of nitrolab that touches guest RAM by address; everything
-// above it holds byte slices cut by [Memory.Slice] and [Memory.Append].
+// mapped ranges with bounds-checked access by address. It is the only code of
+// nitrolab that touches guest RAM by address; everything above it holds byte
+// slices cut by [Memory.Slice], [Memory.Append] and [Window.View].
+//
+// A [Memory] is a layout that is replaced as a whole and counts by
+// guest-physical address, as virtio devices have it. A [Window] is what an
+// IOMMU lets one function reach and changes range by range while in use.
 //
 // The content is shared with running virtual CPUs. Whoever reads a slice must
 // expect it to change between two reads and therefore copies what it decides
@@ -14,7 +18,7 @@
 // memory layout is a new Memory. Slices stay valid until Close. A transport
 // therefore stops every queue (which ends the device's use of its slices, see
 // virtio.Device.StopQueue) before it closes the old table, and starts the
-// queues again over the new one. Nothing else hands out guest RAM.
+// queues again over the new one. A Window lends its bytes for the time of a call instead.
 package guestmem
 
 import (

@@ -60,7 +60,7 @@ func TestSlice(t *testing.T) {
 				if !errors.As(err, &ae) || b != nil {
 					t.Fatalf("Slice = %d bytes, %v; want an AddressError", len(b), err)
 				}
-				if diff := cmp.Diff(AddressError{GuestPhysical, tt.addr, tt.n}, *ae); diff != "" {
+				if diff := cmp.Diff(AddressError{Space: GuestPhysical, Addr: tt.addr, Len: tt.n}, *ae); diff != "" {
 					t.Errorf("error (-want +got):\n%s", diff)
 				}
 			case err != nil:

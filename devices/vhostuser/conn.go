@@ -10,7 +10,7 @@ import (
 	"syscall"
 	"time"
 
-	"golang.org/x/sys/unix"
+	"github.com/nitrolab/nitrolab/devices/internal/scm"
 )
 
 // messageTimeout bounds how long a message may take from its first byte to its
@@ -31,7 +31,7 @@ type transport struct {
 func newTransport(conn *net.UnixConn) *transport {
 	return &transport{
 		conn: conn,
-		oob:  make([]byte, unix.CmsgSpace(4*maxFDs)),
+		oob:  make([]byte, scm.Space(maxFDs)),
 		out:  make([]byte, 0, headerSize+maxPayload),
 	}
 }
@@ -68,8 +68,8 @@ func (t *transport) receive(m *message) error {
 func (t *transport) fill(b []byte, m *message, first bool) error {
 	for done := 0; done < len(b); {
 		n, oobn, flags, _, err := t.conn.ReadMsgUnix(b[done:], t.oob)
-		if fdErr := m.fds.receive(t.oob[:oobn], flags); fdErr != nil {
-			return &ProtocolError{m.name(), fdErr}
+		if fdErr := m.fds.Receive(t.oob[:oobn], flags, maxFDs); fdErr != nil {
+			return &ProtocolError{m.name(), fmt.Errorf("%w: %w", ErrDescriptors, fdErr)}
 		}
 		if err == nil && n == 0 {
 			err = io.EOF

@@ -1,6 +1,10 @@
 package vhostuser
 
-import "fmt"
+import (
+	"fmt"
+
+	"github.com/nitrolab/nitrolab/devices/internal/scm"
+)
 
 // A request is the type of a message from the front-end (QEMU
 // docs/interop/vhost-user, "Front-end message types").
@@ -121,5 +125,5 @@ type message struct {
 	request   request
 	needReply bool
 	payload   []byte
-	fds       fdList
+	fds       scm.List
 }

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"time"
 
+	"github.com/nitrolab/nitrolab/devices/internal/eventfd"
 	"github.com/nitrolab/nitrolab/devices/virtio"
 )
 
@@ -22,15 +23,15 @@ type ring struct {
 	located bool   // addr is set
 	base    uint16 // available index to begin at
 	enabled bool
-	kick    *kick // nil: stopped
-	failed  bool  // broken by the driver; until the next kick descriptor
+	kick    *eventfd.Listener // nil: stopped
+	failed  bool              // broken by the driver; until the next kick descriptor
 
 	// answered is true if the device saw the ring since it got its kick, so
 	// that interrupts may have gone to an earlier call descriptor.
 	answered bool
 
-	call signal // interrupt
-	errs signal // told when the ring fails
+	call eventfd.Signal // interrupt
+	errs eventfd.Signal // told when the ring fails
 
 	run *run // nil while it does not run
 }
@@ -59,7 +60,7 @@ func (s *session) start(r *ring) {
 	}
 	r.answered = true
 	r.run = &run{queue: q, done: make(chan struct{})}
-	r.kick.resume()
+	r.kick.Resume()
 	go s.handleRing(r, r.run, r.kick)
 }
 
@@ -83,7 +84,7 @@ func (s *session) newQueue(r *ring) (*virtio.Queue, error) {
 		Memory:    s.memory,
 		Features:  s.features,
 		Next:      r.base,
-		Interrupt: r.call.raise,
+		Interrupt: func() error { _, err := r.call.Raise(); return err },
 	}
 	if err != nil {
 		return nil, err
@@ -93,32 +94,32 @@ func (s *session) newQueue(r *ring) (*virtio.Queue, error) {
 
 // handleRing is the goroutine of a running ring, the only one that calls the
 // device for this queue.
-func (s *session) handleRing(r *ring, run *run, k *kick) {
+func (s *session) handleRing(r *ring, run *run, k *eventfd.Listener) {
 	defer close(run.done)
 	s.dev.StartQueue(r.index, run.queue)
 	var buf [8]byte
 	err := s.dev.HandleQueue(r.index)
 	for err == nil {
-		if err = k.wait(&buf); err == nil {
+		if err = k.Wait(&buf); err == nil {
 			err = s.dev.HandleQueue(r.index)
 		}
 	}
 	// What the driver offered before the stop may be a guest's last words: its
 	// kick and the stop race through two sockets.
-	if errors.Is(err, errStopped) {
+	if errors.Is(err, eventfd.ErrStopped) {
 		if lastErr := s.dev.HandleQueue(r.index); lastErr != nil {
 			err = lastErr
 		}
 	}
 	s.dev.StopQueue(r.index)
 	// What the device pushed without notifying must not be lost.
-	if notifyErr := run.queue.Notify(); errors.Is(err, errStopped) && notifyErr != nil {
+	if notifyErr := run.queue.Notify(); errors.Is(err, eventfd.ErrStopped) && notifyErr != nil {
 		err = notifyErr
 	}
 	if held := run.queue.Held(); held > 0 {
 		s.log.Warn("device stopped with chains in flight", "queue", r.index, "chains", held)
 	}
-	if !errors.Is(err, errStopped) {
+	if !errors.Is(err, eventfd.ErrStopped) {
 		run.err = err
 		s.ringFailed(r, err)
 	}
@@ -128,7 +129,7 @@ func (s *session) handleRing(r *ring, run *run, k *kick) {
 // Serve or of the ring.
 func (s *session) ringFailed(r *ring, err error) {
 	s.log.Warn("virtio ring stopped", "queue", r.index, "err", err)
-	if err := r.errs.raise(); err != nil {
+	if _, err := r.errs.Raise(); err != nil {
 		s.log.Warn("error descriptor of ring", "queue", r.index, "err", err)
 	}
 	if s.cfg.OnRingError != nil {
@@ -145,7 +146,7 @@ func (s *session) halt(r *ring) {
 	if r.run == nil {
 		return
 	}
-	r.kick.stop()
+	r.kick.Stop()
 	// A guest that goes on feeding the ring must not hold this up.
 	limit := time.AfterFunc(drainTime, r.run.queue.Stop)
 	<-r.run.done
@@ -158,7 +159,7 @@ func (s *session) halt(r *ring) {
 // dropKick puts r into the stopped state of the protocol. r does not run.
 func (r *ring) dropKick() {
 	if r.kick != nil {
-		r.kick.close()
+		r.kick.Close()
 		r.kick = nil
 	}
 	r.failed, r.answered = false, false

@@ -89,7 +89,7 @@ func Serve(ctx context.Context, conn *net.UnixConn, dev virtio.Device, cfg *Conf
 		if err == nil {
 			err = s.serve(&m)
 		}
-		m.fds.close()
+		m.fds.Close()
 		switch {
 		case errors.Is(err, errGone):
 			return nil
@@ -142,8 +142,8 @@ func (s *session) close() error {
 	for _, r := range s.rings {
 		s.halt(r)
 		r.dropKick()
-		r.call.close()
-		r.errs.close()
+		r.call.Close()
+		r.errs.Close()
 	}
 	if s.memory == nil {
 		return nil

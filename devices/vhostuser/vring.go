@@ -4,6 +4,8 @@ import (
 	"encoding/binary"
 	"fmt"
 	"math"
+
+	"github.com/nitrolab/nitrolab/devices/internal/eventfd"
 )
 
 // stateOf decodes a vring state: index and a number.
@@ -113,7 +115,7 @@ func (s *session) fdOf(m *message) (r *ring, fd int, err error) {
 	if want == 0 {
 		return r, -1, nil
 	}
-	return r, m.fds.take(), nil
+	return r, m.fds.Take(), nil
 }
 
 // setVringKick gives the ring its notifications and thereby starts it, in the
@@ -127,9 +129,9 @@ func (s *session) setVringKick(m *message) ([]byte, error) {
 	if fd < 0 {
 		return nil, fmt.Errorf("%w: polled ring", ErrUnsupported)
 	}
-	k, err := newKick(fd)
+	k, err := eventfd.NewListener(fd, "kick")
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("%w: %w", ErrDescriptors, err)
 	}
 	s.halt(r)
 	r.dropKick()
@@ -146,13 +148,13 @@ func (s *session) setVringCall(m *message) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := r.call.set(fd); err != nil {
-		return nil, err
+	if err := r.call.Set(fd); err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrDescriptors, err)
 	}
 	if !r.answered {
 		return nil, nil
 	}
-	if err := r.call.raise(); err != nil {
+	if _, err := r.call.Raise(); err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrDescriptors, err)
 	}
 	return nil, nil
@@ -163,5 +165,8 @@ func (s *session) setVringErr(m *message) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	return nil, r.errs.set(fd)
+	if err := r.errs.Set(fd); err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrDescriptors, err)
+	}
+	return nil, nil
 }
