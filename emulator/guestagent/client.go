@@ -134,7 +134,8 @@ func (t *tail) Write(p []byte) (int, error) {
 func (t *tail) last() []byte { return t.b[max(0, len(t.b)-maxOutput):] }
 
 // Start runs a command whose standard input and output are the returned
-// connection. Closing it ends the command, and reads and writes under way.
+// connection. Closing it ends the command, and reads and writes under way. Its
+// method CloseWrite ends the input alone.
 func (c *Client) Start(command string) (io.ReadWriteCloser, error) {
 	session, err := c.session()
 	if err != nil {
@@ -163,6 +164,9 @@ type pipe struct {
 }
 
 func (p *pipe) Write(b []byte) (int, error) { return p.in.Write(b) }
+
+// CloseWrite ends the command's input.
+func (p *pipe) CloseWrite() error { return p.in.Close() }
 
 func (p *pipe) Close() error {
 	p.once.Do(func() {

@@ -8,8 +8,8 @@
 // must not be put on a network.
 //
 // Supported are sessions with "exec" and "shell", with or without a terminal,
-// with "env", "window-change" and "signal" (RFC 4254 section 6). Forwarding and
-// subsystems are refused.
+// with "env", "window-change" and "signal" (RFC 4254 section 6), and the subsystem
+// of package files. Forwarding and other subsystems are refused.
 package agent
 
 import (

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"io/fs"
 	"net"
 	"path/filepath"
 	"strconv"
@@ -14,10 +15,12 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
 	"go.uber.org/goleak"
 	"golang.org/x/crypto/ssh"
 
 	"github.com/nitrolab/nitrolab/guest/agent"
+	"github.com/nitrolab/nitrolab/guest/agent/files"
 )
 
 const deadline = 20 * time.Second
@@ -131,6 +134,39 @@ func TestExec(t *testing.T) {
 				t.Errorf("stderr %q, want %q", stderr.String(), tt.stderr)
 			}
 		})
+	}
+}
+
+// Of subsystems there is one, which wants no terminal.
+func TestSubsystem(t *testing.T) {
+	client := serve(t, nil)()
+	if err := session(t, client).RequestSubsystem("sftp"); err == nil {
+		t.Error("another subsystem was accepted")
+	}
+	s := session(t, client)
+	if err := s.RequestPty("vt100", 24, 80, nil); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.RequestSubsystem(files.Subsystem); err == nil {
+		t.Error("a copy on a terminal was accepted")
+	}
+	ch, requests, err := client.OpenChannel("session", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	payload := ssh.Marshal(struct{ Name string }{files.Subsystem})
+	if ok, err := ch.SendRequest("subsystem", true, payload); err != nil || !ok {
+		t.Fatalf("subsystem: %v, %v", ok, err)
+	}
+	if _, err := files.Get(ch, "/no/such/file", io.Discard); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("error %v, want ErrNotExist", err)
+	}
+	req := <-requests
+	if diff := cmp.Diff(&ssh.Request{Type: "exit-status", Payload: []byte{0, 0, 0, 1}}, req, cmpopts.IgnoreUnexported(ssh.Request{})); diff != "" {
+		t.Errorf("end of a copy that failed (-want +got):\n%s", diff)
+	}
+	if err := session(t, client).Run("true"); err != nil {
+		t.Errorf("a program after that: %v", err)
 	}
 }
 

@@ -120,6 +120,10 @@ func (p *process) run(ch ssh.Channel) {
 	outputs.Wait()
 }
 
+func (p *process) over() <-chan struct{}             { return p.done }
+func (p *process) finish()                           { p.input.Wait() }
+func (p *process) exit() (status int, signal string) { return p.exitCode, p.exitSignal }
+
 // wait waits for the program and notes how it ended.
 func (p *process) wait() {
 	// Wait in two steps, so that no signal goes to a process that got the

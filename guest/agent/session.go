@@ -6,6 +6,8 @@ import (
 	"strings"
 
 	"golang.org/x/crypto/ssh"
+
+	"github.com/nitrolab/nitrolab/guest/agent/files"
 )
 
 const (
@@ -13,8 +15,8 @@ const (
 	maxEnvBytes = 1 << 17 // their names and values together
 )
 
-// A session is one "session" channel: set up by requests, then one program.
-// All fields belong to the goroutine of serve.
+// A session is one "session" channel: set up by requests, then one job. All fields
+// belong to the goroutine of serve.
 type session struct {
 	cfg *Config
 	ch  ssh.Channel
@@ -23,7 +25,21 @@ type session struct {
 	envBytes int
 	pty      *ptyRequest // nil without a terminal
 
-	proc *process // nil until the program was started
+	job job // nil until it was started
+}
+
+// A job is what a session is for: a program, or the copy of a file.
+type job interface {
+	// run does it, over ch, and then closes over's channel. It is called once.
+	run(ch ssh.Channel)
+	over() <-chan struct{}
+	// kill makes run return soon.
+	kill()
+	// finish waits, after over, for what goes on until both sides have closed
+	// the channel.
+	finish()
+	// exit is how it ended, valid after over: by a signal if that is not "".
+	exit() (status int, signal string)
 }
 
 func newSession(cfg *Config, ch ssh.Channel) *session { return &session{cfg: cfg, ch: ch} }
@@ -32,25 +48,25 @@ func newSession(cfg *Config, ch ssh.Channel) *session { return &session{cfg: cfg
 // ended. Then the program has ended, if need be by being killed.
 func (s *session) serve(ctx context.Context, requests <-chan *ssh.Request) {
 	s.handleAll(ctx, requests)
-	if s.proc != nil {
-		s.proc.kill()
+	if s.job != nil {
+		s.job.kill()
 	}
 	s.ch.Close()
-	if s.proc != nil {
-		<-s.proc.done // after Close, which ends a write that the client does not take
+	if s.job != nil {
+		<-s.job.over() // after Close, which ends a write that the client does not take
 	}
 	// The session counts until the client has closed it too: else one that never
 	// does could pile up channels without limit.
 	ssh.DiscardRequests(requests)
-	if s.proc != nil {
-		s.proc.input.Wait()
+	if s.job != nil {
+		s.job.finish()
 	}
 }
 
-// handleAll handles requests until the client closes the channel, the program
-// has ended or ctx ends.
+// handleAll handles requests until the client closes the channel, the job has
+// ended or ctx ends.
 func (s *session) handleAll(ctx context.Context, requests <-chan *ssh.Request) {
-	var done <-chan struct{} // nil, which blocks, until there is a program
+	var done <-chan struct{} // nil, which blocks, until there is a job
 	for {
 		select {
 		case <-ctx.Done():
@@ -67,11 +83,11 @@ func (s *session) handleAll(ctx context.Context, requests <-chan *ssh.Request) {
 			if req.WantReply {
 				err = req.Reply(accepted, nil)
 			}
-			if s.proc != nil && done == nil {
+			if s.job != nil && done == nil {
 				// Only after the reply, or the output could come before it; and
 				// in any case, since serve waits for it to be done.
-				go s.proc.run(s.ch)
-				done = s.proc.done
+				go s.job.run(s.ch)
+				done = s.job.over()
 			}
 			if err != nil {
 				return
@@ -92,19 +108,24 @@ func (s *session) handle(req *ssh.Request) bool {
 		return ssh.Unmarshal(req.Payload, &msg) == nil && s.start(s.execCommand(msg.Command))
 	case "shell":
 		return len(req.Payload) == 0 && s.start(exec.Command(s.cfg.Shell, "-l"))
+	case "subsystem":
+		var msg struct{ Name string }
+		return ssh.Unmarshal(req.Payload, &msg) == nil && msg.Name == files.Subsystem && s.startTransfer()
 	case "window-change":
 		var size windowSize
-		return ssh.Unmarshal(req.Payload, &size) == nil && s.proc != nil && s.proc.resize(size)
+		proc, ok := s.job.(*process)
+		return ok && ssh.Unmarshal(req.Payload, &size) == nil && proc.resize(size)
 	case "signal":
 		var msg struct{ Name string }
-		return ssh.Unmarshal(req.Payload, &msg) == nil && s.proc != nil && s.proc.signal(msg.Name)
+		proc, ok := s.job.(*process)
+		return ok && ssh.Unmarshal(req.Payload, &msg) == nil && proc.signal(msg.Name)
 	}
 	return false
 }
 
 func (s *session) setEnv(payload []byte) bool {
 	var msg struct{ Name, Value string }
-	if ssh.Unmarshal(payload, &msg) != nil || s.proc != nil {
+	if ssh.Unmarshal(payload, &msg) != nil || s.job != nil {
 		return false
 	}
 	if msg.Name == "" || strings.ContainsAny(msg.Name, "=\x00") || strings.ContainsRune(msg.Value, 0) {
@@ -120,7 +141,7 @@ func (s *session) setEnv(payload []byte) bool {
 
 func (s *session) requestPty(payload []byte) bool {
 	var p ptyRequest
-	if ssh.Unmarshal(payload, &p) != nil || s.proc != nil || s.pty != nil {
+	if ssh.Unmarshal(payload, &p) != nil || s.job != nil || s.pty != nil {
 		return false
 	}
 	if strings.ContainsRune(p.Term, 0) || len(p.Term) > 256 {
@@ -145,7 +166,7 @@ func (s *session) execCommand(line string) *exec.Cmd {
 // start runs cmd. A program that cannot be started is one that ended with
 // status 127 and the reason on standard error, as a shell has it.
 func (s *session) start(cmd *exec.Cmd) bool {
-	if s.proc != nil {
+	if s.job != nil {
 		return false
 	}
 	cmd.Env = append(append([]string{}, s.cfg.Env...), s.env...)
@@ -153,22 +174,32 @@ func (s *session) start(cmd *exec.Cmd) bool {
 	if s.pty != nil {
 		cmd.Env = append(cmd.Env, "TERM="+s.pty.Term)
 	}
-	s.proc = newProcess(cmd, s.ch, s.pty)
+	s.job = newProcess(cmd, s.ch, s.pty)
 	return true
 }
 
-// sendExit reports how the program ended (RFC 4254 section 6.10). An error
+// startTransfer copies a file.
+func (s *session) startTransfer() bool {
+	if s.job != nil || s.pty != nil {
+		return false
+	}
+	s.job = &transfer{done: make(chan struct{})}
+	return true
+}
+
+// sendExit reports how the job ended (RFC 4254 section 6.10). An error
 // means that nobody is there to be told.
 func (s *session) sendExit() {
 	_ = s.ch.CloseWrite()
-	if name := s.proc.exitSignal; name != "" {
+	status, signal := s.job.exit()
+	if signal != "" {
 		_, _ = s.ch.SendRequest("exit-signal", false, ssh.Marshal(struct {
 			Name     string
 			Core     bool
 			Message  string
 			Language string
-		}{Name: name}))
+		}{Name: signal}))
 		return
 	}
-	_, _ = s.ch.SendRequest("exit-status", false, ssh.Marshal(struct{ Status uint32 }{uint32(s.proc.exitCode)}))
+	_, _ = s.ch.SendRequest("exit-status", false, ssh.Marshal(struct{ Status uint32 }{uint32(status)}))
 }

@@ -2,6 +2,7 @@ package boot
 
 import (
 	"fmt"
+	"runtime"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -30,11 +31,37 @@ func (linux) Heartbeat() error {
 			return fmt.Errorf("set timeout: %w", err)
 		}
 	}
+	// The kernel's own limit for a connection is 2 s, which a parent on a busy
+	// host may need; and the first one that the parent takes is the one that counts
+	// (nitro-cli, eif_loader/src/lib.rs).
+	if err := unix.SetsockoptTimeval(fd, unix.AF_VSOCK, unix.SO_VM_SOCKETS_CONNECT_TIMEOUT, &tv); err != nil {
+		return fmt.Errorf("set connect timeout: %w", err)
+	}
 	addr := &unix.SockaddrVM{CID: parentCID, Port: ports.Heartbeat}
-	if err := unix.Connect(fd, addr); err != nil {
+	if err := uninterrupted(func() error { return unix.Connect(fd, addr) }); err != nil {
 		return fmt.Errorf("connect to CID %d port %d: %w", addr.CID, addr.Port, err)
 	}
 	return exchangeHeartbeat(fd)
+}
+
+// uninterrupted runs a system call that must not be begun again after a signal: an
+// interrupted connect of a vsock socket resets the connection, which the parent may
+// have taken. The Go runtime signals its own threads to preempt them.
+func uninterrupted(call func() error) error {
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	var all, old unix.Sigset_t
+	for i := range all.Val {
+		all.Val[i] = ^uint64(0)
+	}
+	if err := unix.PthreadSigmask(unix.SIG_SETMASK, &all, &old); err != nil {
+		return fmt.Errorf("block signals: %w", err)
+	}
+	err := call()
+	if maskErr := unix.PthreadSigmask(unix.SIG_SETMASK, &old, nil); err == nil {
+		err = maskErr
+	}
+	return err
 }
 
 // exchangeHeartbeat sends the byte and expects it back, over any stream socket.

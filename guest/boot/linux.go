@@ -5,21 +5,21 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
-	"os/signal"
 	"strings"
-	"syscall"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/nitrolab/nitrolab/guest/internal/pid1"
 )
 
 // linux is the real system.
 type linux struct{}
 
-// CatchSignals has signals delivered to nobody. The stock init blocks them; Go's
-// runtime would end the process by the first one, such as the SIGTERM that
-// busybox's reboot sends to PID 1, and the kernel with it. Ignoring is no way
-// either, because children inherit it.
-func (linux) CatchSignals() { signal.Notify(make(chan os.Signal, 1)) }
+func (linux) CatchSignals()                { pid1.CatchSignals() }
+func (linux) OpenConsole() error           { return pid1.OpenConsole() }
+func (linux) LoadModule(path string) error { return pid1.LoadModule(path) }
+func (linux) LoopbackUp() error            { return pid1.LoopbackUp() }
+func (linux) Log(line string)              { pid1.Log(line) }
 
 func (linux) Mount(source, target, fstype string, flags uintptr, data string) error {
 	return unix.Mount(source, target, fstype, flags, data)
@@ -34,7 +34,7 @@ func (linux) Sync()                                { unix.Sync() }
 func (linux) Reboot() error                        { return unix.Reboot(unix.LINUX_REBOOT_CMD_RESTART) }
 
 func (linux) ReadFile(path string, limit int) ([]byte, error) {
-	fd, err := open(path)
+	fd, err := pid1.Open(path)
 	if err != nil {
 		return nil, err
 	}
@@ -78,71 +78,13 @@ func (linux) ListDir(path string) ([]string, error) {
 	return names, nil
 }
 
-func open(path string) (int, error) {
-	for {
-		fd, err := unix.Open(path, unix.O_RDONLY|unix.O_CLOEXEC, 0)
-		if err != unix.EINTR {
-			return fd, err
-		}
-	}
-}
-
-// OpenConsole replaces the three standard descriptors, which the kernel leaves
-// closed if there was no /dev/console before devtmpfs.
-func (linux) OpenConsole() error {
-	fd, err := unix.Open("/dev/console", unix.O_RDWR|unix.O_NOCTTY, 0)
-	if err != nil {
-		return err
-	}
-	for std := range 3 {
-		if fd == std {
-			continue
-		}
-		if err := unix.Dup3(fd, std, 0); err != nil {
-			return err
-		}
-	}
-	if fd > 2 {
-		return unix.Close(fd)
-	}
-	return nil
-}
-
-func (linux) LoadModule(path string) error {
-	fd, err := open(path)
-	if err != nil {
-		return err
-	}
-	defer unix.Close(fd)
-	return unix.FinitModule(fd, "", 0)
-}
-
-func (linux) LoopbackUp() error {
-	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
-	if err != nil {
-		return err
-	}
-	defer unix.Close(fd)
-	req, err := unix.NewIfreq("lo")
-	if err != nil {
-		return err
-	}
-	req.SetUint16(unix.IFF_UP | unix.IFF_RUNNING)
-	return unix.IoctlIfreq(fd, unix.SIOCSIFFLAGS, req)
-}
-
 // Start starts the program in a session of its own, as the stock init does.
-// Signals need no unblocking: the Go runtime blocks none in children.
 func (linux) Start(argv, env []string) (int, error) {
 	path, err := lookPath(argv[0], isProgram)
 	if err != nil {
 		return 0, err
 	}
-	return syscall.ForkExec(path, argv, &syscall.ProcAttr{
-		Env:   env,
-		Files: []uintptr{0, 1, 2},
-		Sys:   &syscall.SysProcAttr{Setsid: true},
-	})
+	return pid1.Start(path, argv, env)
 }
 
 // lookPath finds a program that is named without a slash in the default search
@@ -169,9 +111,4 @@ func (linux) Wait() (int, Status, error) {
 	var ws unix.WaitStatus
 	pid, err := unix.Wait4(-1, &ws, 0, nil)
 	return pid, statusOf(ws), err
-}
-
-// Log writes a line in one piece, so that it is not torn by kernel messages.
-func (linux) Log(line string) {
-	unix.Write(2, []byte("init: "+line+"\n"))
 }
