@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"slices"
@@ -62,14 +63,17 @@ func lastLines(console []byte, n int) []string {
 }
 
 // saveArtifacts copies one enclave's folder to dir.
-func (e *Enclave) saveArtifacts(dir string) error {
+func (e *Enclave) saveArtifacts(dir string) error { return saveFolder(e.dir, dir) }
+
+// saveFolder copies the folder of a guest to dir.
+func saveFolder(from, dir string) error {
 	if err := os.MkdirAll(filepath.Dir(dir), 0o755); err != nil {
 		return fmt.Errorf("save artifacts: %w", err)
 	}
 	if err := os.RemoveAll(dir); err != nil {
 		return fmt.Errorf("save artifacts: %w", err)
 	}
-	if err := os.CopyFS(dir, os.DirFS(e.dir)); err != nil {
+	if err := os.CopyFS(dir, os.DirFS(from)); err != nil {
 		return fmt.Errorf("save artifacts: %w", err)
 	}
 	// The command line names files in the folder that is about to go.
@@ -81,7 +85,7 @@ func (e *Enclave) saveArtifacts(dir string) error {
 	if err != nil {
 		return fmt.Errorf("save artifacts: %w", err)
 	}
-	text = []byte(movePath(string(text), e.dir, dir))
+	text = []byte(movePath(string(text), from, dir))
 	if err := os.WriteFile(script, text, 0o755); err != nil {
 		return fmt.Errorf("save artifacts: %w", err)
 	}
@@ -91,20 +95,33 @@ func (e *Enclave) saveArtifacts(dir string) error {
 // keepArtifacts copies an enclave that failed with err to where its user looks,
 // and makes the error say so.
 func (e *Enclave) keepArtifacts(err error) {
-	dir := ""
-	if base := e.host.cfg.ArtifactsDir; base != "" {
-		dir = filepath.Join(base, e.info.EnclaveID)
-		if err := e.saveArtifacts(dir); err != nil {
-			e.log.Error("keep artifacts", "err", err)
-			dir = ""
-		}
-	}
+	dir := keepFolder(e.host.cfg.ArtifactsDir, e.info.EnclaveID, e.dir, e.log)
 	e.mu.Lock()
 	defer e.mu.Unlock()
+	rebase(err, e.dir, dir)
+}
+
+// keepFolder copies the folder of a guest that failed to base, and returns the
+// copy; empty if nothing is kept.
+func keepFolder(base, id, from string, log *slog.Logger) string {
+	if base == "" {
+		return ""
+	}
+	dir := filepath.Join(base, id)
+	if err := saveFolder(from, dir); err != nil {
+		log.Error("keep artifacts", "err", err)
+		return ""
+	}
+	return dir
+}
+
+// rebase makes an error name the copy of a guest's folder where it names the
+// folder. Without a copy it names nothing that is kept.
+func rebase(err error, from, dir string) {
 	move := func(reproduce, kept *string) {
 		*kept = dir
 		if dir != "" {
-			*reproduce = movePath(*reproduce, e.dir, dir)
+			*reproduce = movePath(*reproduce, from, dir)
 		}
 	}
 	var boot *qemu.BootError

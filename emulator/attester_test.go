@@ -41,7 +41,7 @@ func TestSecurityModule(t *testing.T) {
 				t.Fatal(err)
 			}
 			defer im.Close()
-			e := &Enclave{host: h.Host, cfg: cfg, info: im.describe(cfg, h.InstanceID(), 7, 16), log: h.log("x")}
+			e := &Enclave{host: h.Host, parent: h.own, cfg: cfg, info: im.describe(cfg, h.InstanceID(), 7, 16), log: h.log("x")}
 			module, err := e.securityModule(im, 7)
 			if err != nil {
 				t.Fatal(err)

@@ -9,6 +9,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/nitrolab/nitrolab/devices/guestmem"
 	"github.com/nitrolab/nitrolab/devices/nsm/attestation"
 	"github.com/nitrolab/nitrolab/devices/weaken"
 	"github.com/nitrolab/nitrolab/emulator/qemu"
@@ -140,6 +141,14 @@ type EnclaveConfig struct {
 	// Remove lists absolute paths to remove if this process is killed while the
 	// enclave runs. As long as it lives they are the caller's business.
 	Remove []string
+
+	// checked is called when the image has passed every check, before anything of
+	// the enclave is there. Nil does nothing.
+	checked func() error
+
+	// ram is the enclave's memory, nil for one that QEMU makes. The caller closes
+	// it.
+	ram *guestmem.RAM
 
 	// panicWait replaces panicTimeout, in tests.
 	panicWait time.Duration

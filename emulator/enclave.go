@@ -18,18 +18,20 @@ import (
 // An Enclave is one running image: a QEMU process with its security module and
 // its vsock. Its methods may be called concurrently.
 type Enclave struct {
-	host *Host
-	cfg  EnclaveConfig
-	log  *slog.Logger
+	host   *Host
+	parent *parent
+	cfg    EnclaveConfig
+	log    *slog.Logger
 
 	// Immutable once StartEnclave has returned.
 	info    EnclaveInfo
 	cid     uint32
 	dir     string
 	machine *machine
-	beat    <-chan struct{}
-	timeout time.Duration // of the boot
-	began   time.Time     // when the machine was started
+	port    *consolePort    // nil if the parent sees no console
+	beat    <-chan struct{} // nil if a guest takes it
+	timeout time.Duration   // of the boot
+	began   time.Time       // when the machine was started
 
 	running chan struct{} // closed at the heartbeat
 	done    chan struct{} // closed when the enclave is gone and all is removed
@@ -118,7 +120,7 @@ func (e *Enclave) Err() error {
 
 // Dial opens a connection from the parent to a vsock port of the enclave.
 func (e *Enclave) Dial(ctx context.Context, port uint32) (net.Conn, error) {
-	return e.host.Dial(ctx, vsock.CIDParent, e.cid, port)
+	return e.parent.dial(ctx, vsock.CIDParent, e.cid, port)
 }
 
 // Console is what the guest printed. On a Nitro host only debug enclaves have

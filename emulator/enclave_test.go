@@ -357,11 +357,11 @@ func TestQEMUDoesNotStart(t *testing.T) {
 		t.Errorf("kept in %q: %v", infra.Kept, err)
 	}
 	// The CID is free again.
-	if _, err := h.reserve(20); err != nil {
+	if _, err := h.own.reserve(20); err != nil {
 		t.Error(err)
 	}
-	h.starting.Done()
-	h.release(&Enclave{cid: 20}, false)
+	h.own.starting.Done()
+	h.own.release(20)
 }
 
 // Whoever gives up a start does not find it kept like one that failed.
@@ -404,9 +404,9 @@ func TestCloseDuringStart(t *testing.T) {
 		})
 	}
 	until(t, "the beginning of a start", func() bool {
-		h.mu.Lock()
-		defer h.mu.Unlock()
-		return len(h.enclaves) > 0
+		h.own.mu.Lock()
+		defer h.own.mu.Unlock()
+		return len(h.own.enclaves) > 0
 	})
 	var closers sync.WaitGroup
 	for range 2 {
@@ -432,15 +432,15 @@ func TestReserve(t *testing.T) {
 	h := newFakeHost(t, "run")
 	reserve := func(wanted uint32) uint32 {
 		t.Helper()
-		cid, err := h.reserve(wanted)
+		cid, err := h.own.reserve(wanted)
 		if err != nil {
 			t.Fatal(err)
 		}
-		h.starting.Done()
+		h.own.starting.Done()
 		return cid
 	}
 	got := []uint32{reserve(0), reserve(18), reserve(0), reserve(0), reserve(5)}
-	h.nextCID = vsock.CIDAny - 1
+	h.own.nextCID = vsock.CIDAny - 1
 	got = append(got, reserve(0), reserve(0))
 	if diff := cmp.Diff([]uint32{16, 18, 17, 19, 5, vsock.CIDAny - 1, 20}, got); diff != "" {
 		t.Errorf("CIDs (-want +got):\n%s", diff)

@@ -2,6 +2,7 @@ package emulator
 
 import (
 	"bufio"
+	"context"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -16,6 +17,7 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/nitrolab/nitrolab/emulator/qemu"
+	"github.com/nitrolab/nitrolab/guest/instance/control"
 	"github.com/nitrolab/nitrolab/images/eif"
 	"github.com/nitrolab/nitrolab/images/toolchain"
 	kit "github.com/nitrolab/nitrolab/images/toolchain/kernelimage/kernelimagetest"
@@ -61,6 +63,8 @@ func playQEMU(plot string) int {
 		fmt.Fprint(console, "Linux version 6.12.0\r\n")
 		switch plot {
 		case "run", "silent":
+		case "instance", "instance without cards":
+			go serveControl(inherited("control-socket"), plot == "instance")
 		case "panic and hang":
 			fmt.Fprint(console, "[ 1.0] Kernel panic - not syncing: Fatal exception\r\n")
 		case "panic":
@@ -78,6 +82,29 @@ func playQEMU(plot string) int {
 		}
 	}
 	return 0
+}
+
+// serveControl plays the init of an instance.
+func serveControl(port *os.File, cards bool) {
+	_ = control.Serve(context.Background(), port, fakeInit{cards})
+}
+
+type fakeInit struct{ cards bool }
+
+func (fakeInit) Resume(_ context.Context, r *control.Resume) (*control.Ready, error) {
+	if len(r.Seed) != seedBytes || r.InstanceID == "" || r.Hostname != r.InstanceID {
+		return nil, fmt.Errorf("resume: %+v", r)
+	}
+	return &control.Ready{BootID: "01234567-89ab-4cde-8f01-23456789abcd", Release: "6.12.0-fake", UptimeMs: 1, CPUs: 4, MemoryKiB: 1}, nil
+}
+
+func (fakeInit) Quiesce(context.Context) error { return nil }
+
+func (f fakeInit) Devices(ctx context.Context, want []string) ([]control.Device, error) {
+	if !f.cards {
+		return nil, &control.Error{Code: control.Missing, Message: "nothing was plugged", Missing: want}
+	}
+	return nil, nil
 }
 
 // inherited opens the socket that the arguments give a character device.

@@ -9,7 +9,6 @@ package emulator
 
 import (
 	"bytes"
-	"cmp"
 	"context"
 	"crypto/x509"
 	"errors"
@@ -27,29 +26,24 @@ import (
 	"github.com/nitrolab/nitrolab/emulator/guard"
 )
 
-// firstCID is where the choice of enclave CIDs begins, as the hypervisor's; lower
-// ones are for those who ask.
-const firstCID = 16
-
-// A Host is one emulated Nitro host. There is no parent instance yet: the Host
-// itself plays it on vsock, as CID 3. Its methods may be called concurrently.
+// A Host is one emulated Nitro host. Enclaves are started on it by an [Instance],
+// or without one: then the Host itself plays the parent on vsock, as CID 3. Its
+// methods may be called concurrently.
 type Host struct {
 	cfg       Config
 	authority *attestation.Authority
-	vsock     *vsock.Switch
-	heart     *heart
+	own       *parent   // the Host in the role of a parent
 	entropy   io.Reader // locked
 	dir       *guard.Dir
 
-	closing  context.Context // ends when Close begins
-	shut     context.CancelFunc
-	starting sync.WaitGroup // StartEnclave calls under way
+	closing   context.Context // ends when Close begins
+	shut      context.CancelFunc
+	launching sync.WaitGroup // Launch calls under way
 
-	mu       sync.Mutex          // guards the fields below
-	enclaves map[uint32]*Enclave // nil for a CID whose enclave is starting
-	ended    []*Enclave          // with KeepEnclaveDirs
-	nextCID  uint32
-	closed   bool
+	mu        sync.Mutex // guards the fields below
+	instances map[string]*Instance
+	ended     []*Enclave // with KeepEnclaveDirs
+	closed    bool
 }
 
 // NewHost starts a Host. It has no process of its own until an enclave runs.
@@ -59,10 +53,9 @@ func NewHost(cfg Config) (_ *Host, err error) {
 		return nil, err
 	}
 	h := &Host{
-		cfg:      cfg,
-		entropy:  &lockedReader{r: cfg.Entropy},
-		enclaves: map[uint32]*Enclave{},
-		nextCID:  firstCID,
+		cfg:       cfg,
+		entropy:   &lockedReader{r: cfg.Entropy},
+		instances: map[string]*Instance{},
 	}
 	h.closing, h.shut = context.WithCancel(context.Background())
 	h.authority, err = attestation.NewAuthority(attestation.Config{
@@ -77,10 +70,10 @@ func NewHost(cfg Config) (_ *Host, err error) {
 	if h.dir, err = guard.TempDir(cfg.StateDir, "host"); err != nil {
 		return nil, fmt.Errorf("new host: %w", err)
 	}
-	h.vsock = vsock.NewSwitch(&vsock.Config{Log: cfg.Log, Weaken: cfg.Weaken})
-	h.heart, err = newHeart(h.vsock, cfg.Accel.Scale(), cfg.Log)
+	h.own = newParent(h.InstanceID(), h.newSwitch())
+	h.own.heart, err = newHeart(h.own.vsock, cfg.Accel.Scale(), cfg.Log)
 	if err != nil {
-		return nil, errors.Join(fmt.Errorf("new host: %w", err), h.vsock.Close(), h.dir.Close())
+		return nil, errors.Join(fmt.Errorf("new host: %w", err), h.own.vsock.Close(), h.dir.Close())
 	}
 	if w := cfg.Weaken.String(); w != "" {
 		cfg.Log.Warn(w)
@@ -93,20 +86,23 @@ func (h *Host) Close() error {
 	h.mu.Lock()
 	h.closed = true
 	h.mu.Unlock()
+	h.own.refuse()
 	h.shut()
-	h.starting.Wait()
+	h.launching.Wait()
 
-	enclaves := h.Enclaves()
-	for _, e := range enclaves {
-		e.end(EndTerminated, nil) // all at once
-	}
 	var errs []error
-	for _, e := range enclaves {
-		errs = append(errs, e.Close())
+	for _, i := range h.Instances() {
+		errs = append(errs, i.Close())
 	}
+	errs = append(errs, h.own.endEnclaves()...)
 	// The switch first: it ends what the heart waits for.
-	errs = append(errs, h.vsock.Close(), ignoreClosed(h.heart.close()), h.dir.Close())
+	errs = append(errs, h.own.vsock.Close(), ignoreClosed(h.own.heart.close()), h.dir.Close())
 	return errors.Join(errs...)
+}
+
+// newSwitch makes the vsock addresses of one parent.
+func (h *Host) newSwitch() *vsock.Switch {
+	return vsock.NewSwitch(&vsock.Config{Log: h.cfg.Log, Weaken: h.cfg.Weaken})
 }
 
 // ignoreClosed drops the error of closing twice.
@@ -120,7 +116,7 @@ func ignoreClosed(err error) error {
 // Dir is a directory that is removed with the Host, kill -9 included.
 func (h *Host) Dir() string { return h.dir.Path() }
 
-// InstanceID is the parent instance's.
+// InstanceID is the parent instance's as which the Host itself starts enclaves.
 func (h *Host) InstanceID() string { return h.cfg.Identity.InstanceID }
 
 // Region is where the Host says it is.
@@ -139,7 +135,7 @@ func (h *Host) Now() time.Time { return h.cfg.Clock() }
 // which means the same to an enclave). RemoteAddr of a connection is a
 // [vsock.Addr] and tells the enclave.
 func (h *Host) Listen(port uint32) (net.Listener, error) {
-	l, err := h.vsock.Listen(vsock.CIDParent, port)
+	l, err := h.own.vsock.Listen(vsock.CIDParent, port)
 	if err != nil {
 		return nil, fmt.Errorf("listen on the parent's vsock port %d: %w", port, err)
 	}
@@ -149,77 +145,45 @@ func (h *Host) Listen(port uint32) (net.Listener, error) {
 // Dial opens a connection from CID from, which is the parent's (3) unless a test
 // plays an attacker, to a port of an enclave.
 func (h *Host) Dial(ctx context.Context, from, to, port uint32) (net.Conn, error) {
-	c, err := h.vsock.Dial(ctx, from, to, port)
-	if err != nil {
-		return nil, err
-	}
-	return c, nil
+	return h.own.dial(ctx, from, to, port)
 }
 
-// Enclaves lists those that run, by CID.
-func (h *Host) Enclaves() []*Enclave {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	list := make([]*Enclave, 0, len(h.enclaves))
-	for _, e := range h.enclaves {
-		if e != nil {
-			list = append(list, e)
-		}
-	}
-	slices.SortFunc(list, func(a, b *Enclave) int { return cmp.Compare(a.cid, b.cid) })
-	return list
-}
+// Enclaves lists the enclaves that run with the Host as their parent, by CID. For
+// those of an instance see [Instance.Enclaves].
+func (h *Host) Enclaves() []*Enclave { return h.own.list() }
 
 // errClosed is what a start gets that comes too late.
 var errClosed = errors.New("host is closed")
 
-// reserve takes the CID asked for, or the next free one for 0. The caller ends
-// that with started or release, and calls starting.Done.
-func (h *Host) reserve(cid uint32) (uint32, error) {
+// Instances lists those that run, in the order in which they were launched.
+func (h *Host) Instances() []*Instance {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if h.closed {
-		return 0, errClosed
+	list := make([]*Instance, 0, len(h.instances))
+	for _, i := range h.instances {
+		list = append(list, i)
 	}
-	taken := func(cid uint32) bool { _, ok := h.enclaves[cid]; return ok }
-	if cid == 0 {
-		for taken(h.nextCID) {
-			h.advance()
-		}
-		cid = h.nextCID
-		h.advance()
-	}
-	if taken(cid) {
-		return 0, &RequestError{"enclave CID", fmt.Sprintf("%d, which another enclave has", cid), "one that is free"}
-	}
-	h.enclaves[cid] = nil
-	h.starting.Add(1)
-	return cid, nil
+	slices.SortFunc(list, func(a, b *Instance) int { return a.began.Compare(b.began) })
+	return list
 }
 
-// advance moves nextCID on, around the end.
-func (h *Host) advance() {
-	if h.nextCID++; h.nextCID == vsock.CIDAny {
-		h.nextCID = firstCID
-	}
-}
-
-// started shows an enclave to the world.
-func (h *Host) started(e *Enclave) {
+func (h *Host) rememberInstance(i *Instance) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	h.enclaves[e.cid] = e
+	h.instances[i.ID()] = i
 }
 
-// release frees the CID of an enclave that has ended or never was. With keep its
-// folder is among those to be saved.
-func (h *Host) release(e *Enclave, keep bool) {
+func (h *Host) forgetInstance(i *Instance) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if keep {
-		h.ended = append(h.ended, e)
-	}
-	delete(h.enclaves, e.cid)
+	delete(h.instances, i.ID())
+}
+
+// keep remembers the folder of an enclave that has ended, to be saved.
+func (h *Host) keep(e *Enclave) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.ended = append(h.ended, e)
 }
 
 // Timeout scales a deadline that is right for KVM on a quiet machine.

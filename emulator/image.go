@@ -123,13 +123,13 @@ func (im *checkedImage) describe(cfg EnclaveConfig, instanceID string, slot uint
 	return info
 }
 
-// registers are the platform's PCRs for the image on this Host.
-func (im *checkedImage) registers(id Identity, role string) nsm.Measurements {
+// registers are the platform's PCRs for the image on this instance.
+func (im *checkedImage) registers(instanceID, role string) nsm.Measurements {
 	m := nsm.Measurements{
 		nsm.PCRImage:       [48]byte(im.measurements.PCR0),
 		nsm.PCRKernel:      [48]byte(im.measurements.PCR1),
 		nsm.PCRApplication: [48]byte(im.measurements.PCR2),
-		nsm.PCRInstance:    nsm.InstancePCR(id.InstanceID),
+		nsm.PCRInstance:    nsm.InstancePCR(instanceID),
 	}
 	if role != "" {
 		m[nsm.PCRRole] = nsm.RolePCR(role)

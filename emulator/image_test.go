@@ -160,12 +160,12 @@ func TestDescribeImage(t *testing.T) {
 	registers := nsm.Measurements{
 		0: [48]byte(m.PCR0), 1: [48]byte(m.PCR1), 2: [48]byte(m.PCR2), 4: nsm.InstancePCR(instance), 8: [48]byte(m.PCR8),
 	}
-	if diff := cmp.Diff(registers, im.registers(id, "")); diff != "" {
+	if diff := cmp.Diff(registers, im.registers(id.InstanceID, "")); diff != "" {
 		t.Errorf("registers without a role (-want +got):\n%s", diff)
 	}
 	const role = "arn:aws:iam::123456789012:role/x"
 	registers[3] = nsm.RolePCR(role)
-	if diff := cmp.Diff(registers, im.registers(id, role)); diff != "" {
+	if diff := cmp.Diff(registers, im.registers(id.InstanceID, role)); diff != "" {
 		t.Errorf("registers with a role (-want +got):\n%s", diff)
 	}
 }

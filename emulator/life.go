@@ -24,8 +24,9 @@ func (e *Enclave) end(reason EndReason, err error) {
 func (e *Enclave) watch() {
 	defer close(e.done)
 	e.follow()
-	e.host.heart.forget(e.cid)
+	e.parent.forget(e.cid)
 	e.machine.close()
+	e.port.close()
 	e.mu.Lock()
 	reason, err := e.reason, e.err
 	e.mu.Unlock()
@@ -40,13 +41,16 @@ func (e *Enclave) watch() {
 	e.mu.Lock()
 	e.state = Terminated
 	e.mu.Unlock()
-	e.host.release(e, e.host.cfg.KeepEnclaveDirs)
+	if e.host.cfg.KeepEnclaveDirs {
+		e.host.keep(e)
+	}
+	e.parent.release(e.cid)
 	e.log.Info("enclave ended", "reason", reason)
 }
 
 // follow returns when the enclave is to be taken down, with the reason set.
 func (e *Enclave) follow() {
-	if !e.awaitBeat() {
+	if e.beat != nil && !e.awaitBeat() {
 		return
 	}
 	e.mu.Lock()
@@ -55,7 +59,9 @@ func (e *Enclave) follow() {
 	}
 	e.mu.Unlock()
 	close(e.running)
-	e.log.Info("heartbeat", "after", seconds(time.Since(e.began)))
+	if e.beat != nil {
+		e.log.Info("heartbeat", "after", seconds(time.Since(e.began)))
+	}
 
 	ctx, cancel := context.WithCancel(context.Background())
 	hung := make(chan struct{})

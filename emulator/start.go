@@ -14,7 +14,16 @@ import (
 // machine runs; [Enclave.WaitRunning] waits for the heartbeat. ctx bounds the
 // start only. What is wrong with the request or the image is an error before
 // anything runs.
-func (h *Host) StartEnclave(ctx context.Context, cfg EnclaveConfig) (_ *Enclave, err error) {
+func (h *Host) StartEnclave(ctx context.Context, cfg EnclaveConfig) (*Enclave, error) {
+	slot, err := newSlotUID(h.Now(), h.entropy)
+	if err != nil {
+		return nil, err
+	}
+	return h.start(ctx, h.own, slot, cfg)
+}
+
+// start is StartEnclave for any parent. slot is the number behind the enclave's id.
+func (h *Host) start(ctx context.Context, p *parent, slot uint64, cfg EnclaveConfig) (_ *Enclave, err error) {
 	if err := cfg.Check(); err != nil {
 		return nil, err
 	}
@@ -23,23 +32,19 @@ func (h *Host) StartEnclave(ctx context.Context, cfg EnclaveConfig) (_ *Enclave,
 		return nil, err
 	}
 	defer im.Close()
-
-	slot, err := newSlotUID(h.Now(), h.entropy)
-	if err != nil {
-		return nil, err
-	}
 	e := &Enclave{
 		host:    h,
+		parent:  p,
 		cfg:     cfg,
 		state:   Starting,
 		timeout: cfg.bootTimeout(im.Size()),
 		running: make(chan struct{}),
 		done:    make(chan struct{}),
 	}
-	if e.cid, err = h.reserve(cfg.CID); err != nil {
+	if e.cid, err = p.reserve(cfg.CID); err != nil {
 		return nil, err
 	}
-	defer h.starting.Done()
+	defer p.starting.Done()
 	defer func() {
 		if err != nil {
 			e.abandon(err)
@@ -48,12 +53,19 @@ func (h *Host) StartEnclave(ctx context.Context, cfg EnclaveConfig) (_ *Enclave,
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	defer context.AfterFunc(h.closing, cancel)()
-	e.info = im.describe(cfg, h.InstanceID(), slot, e.cid)
+	e.info = im.describe(cfg, p.instanceID, slot, e.cid)
 	e.log = h.log(e.info.EnclaveID)
 	if e.dir, err = os.MkdirTemp(h.Dir(), "enclave-"); err != nil {
 		return nil, fmt.Errorf("start enclave: %w", err)
 	}
-	e.beat = h.heart.expect(e.cid)
+	if cfg.checked != nil {
+		if err := cfg.checked(); err != nil {
+			return nil, err
+		}
+	}
+	if p.heart != nil {
+		e.beat = p.heart.expect(e.cid)
+	}
 	e.began = time.Now()
 	if e.machine, err = e.boot(ctx, im, slot); err != nil {
 		switch { // not QEMU's fault, so nothing of it is kept
@@ -64,7 +76,14 @@ func (h *Host) StartEnclave(ctx context.Context, cfg EnclaveConfig) (_ *Enclave,
 		}
 		return nil, err
 	}
-	h.started(e)
+	if e.port, err = openConsolePort(e); err != nil {
+		e.machine.close()
+		return nil, fmt.Errorf("start enclave: %w", err)
+	}
+	if p.heart == nil { // what comes is between the enclave and its parent
+		e.state = Running
+	}
+	p.started(e)
 	go e.watch()
 	return e, nil
 }
@@ -81,8 +100,11 @@ func (e *Enclave) abandon(err error) {
 	if !keep && e.dir != "" {
 		_ = os.RemoveAll(e.dir)
 	}
-	e.host.heart.forget(e.cid)
-	e.host.release(e, keep)
+	if keep {
+		e.host.keep(e)
+	}
+	e.parent.forget(e.cid)
+	e.parent.release(e.cid)
 }
 
 // RunEnclave is StartEnclave and WaitRunning. An enclave that does not come up

@@ -49,6 +49,36 @@ func TestDeviceArgs(t *testing.T) {
 			words("-M microvm,acpi=off,pit=off,pic=off,rtc=off,auto-kernel-cmdline=off -global virtio-mmio.force-legacy=false"), nil,
 		},
 		{"cpu", CPU{Model: "max", Count: 2}, words("-cpu max -smp 2"), nil},
+		{"cpu with threads", CPU{Model: "max", Count: 6, Threads: 2}, words("-cpu max -smp 6,sockets=1,cores=3,threads=2"), nil},
+		{
+			"q35", Q35{}, words("-M q35,sata=off,smbus=off,usb=off,vmport=off -device intel-iommu,caching-mode=on"), nil,
+		},
+		{
+			"q35 for KVM", Q35{SplitIRQChip: true}, words("-M q35,sata=off,smbus=off,usb=off,vmport=off,kernel-irqchip=split -device intel-iommu,caching-mode=on"), nil,
+		},
+		{
+			"root ports", RootPorts{Count: 2},
+			words("-device pcie-root-port,id=rp0,bus=pcie.0,chassis=1,slot=1,addr=0x8 -device pcie-root-port,id=rp1,bus=pcie.0,chassis=2,slot=2,addr=0x9"), nil,
+		},
+		{
+			"SMBIOS", SMBIOS{InstanceType: "m5.xlarge", InstanceID: "i-0123456789abcdef0", UUID: "ec2a"},
+			[]string{
+				"-smbios", "type=0,vendor=Amazon EC2,version=1.0,date=10/16/2017",
+				"-smbios", "type=1,manufacturer=Amazon EC2,product=m5.xlarge,serial=ec2a,uuid=ec2a",
+				"-smbios", "type=2,manufacturer=Amazon EC2,product=,asset=i-0123456789abcdef0",
+				"-smbios", "type=3,manufacturer=Amazon EC2,asset=Amazon EC2",
+			}, nil,
+		},
+		{"virtio-serial", VirtioSerial{}, words("-device virtio-serial-pci,id=vserial,bus=pcie.0,addr=0x3"), nil},
+		{
+			"serial port", SerialPort{ID: "control", Name: "org.x.0", File: f},
+			words("-chardev socket,id=control-socket,fd=7 -device virtserialport,bus=vserial.0,id=control,chardev=control-socket,name=org.x.0"), nil,
+		},
+		{
+			"virtio-rng", VirtioRNG{},
+			words("-object rng-random,id=rng,filename=/dev/urandom -device virtio-rng-pci,rng=rng,bus=pcie.0,addr=0x4"), nil,
+		},
+		{"incoming", Incoming{}, words("-incoming defer"), nil},
 		{"memory", Memory{MiB: 512}, words("-m 512M"), nil},
 		{
 			"shared memory", Memory{MiB: 512, Shared: true},
@@ -112,7 +142,7 @@ func TestBuildEnclave(t *testing.T) {
 	kernel := tempFile(t, "vmlinuz")
 	a, b, c := openNull(t), openNull(t), openNull(t)
 	got, err := Build(
-		Microvm{}, Accel{}, CPU{"max", 2}, Memory{MiB: 256, Shared: true},
+		Microvm{}, Accel{}, CPU{Model: "max", Count: 2}, Memory{MiB: 256, Shared: true},
 		Kernel{Image: kernel, Append: "reboot=k panic=30"}, I8042{},
 		VhostUser{ID: "vsock", Driver: DriverVsock, Bus: MMIOSlot(0), File: a},
 		VhostUser{ID: "nsm", Driver: DriverGeneric, VirtioID: 33, Bus: MMIOSlot(1), File: b},

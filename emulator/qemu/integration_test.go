@@ -21,7 +21,7 @@ func TestRealPanic(t *testing.T) {
 	devices := []Device{
 		Microvm{},
 		Accel{},
-		CPU{"max", 1},
+		CPU{Model: "max", Count: 1},
 		Memory{MiB: 256, Shared: true},
 		I8042{},
 		Sandbox{},
@@ -94,7 +94,7 @@ func TestRealMemoryFile(t *testing.T) {
 	p, err := Start(within(t), Config{
 		Binary: binary,
 		Devices: []Device{
-			Microvm{}, CPU{"max", 1}, MemoryFile{MiB: 256, File: ram}, I8042{},
+			Microvm{}, CPU{Model: "max", Count: 1}, MemoryFile{MiB: 256, File: ram}, I8042{},
 			Kernel{Image: kernel, Append: "console=ttyS0 panic=0"},
 		},
 	})

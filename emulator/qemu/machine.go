@@ -74,10 +74,19 @@ func (I8042) KernelArgs() []string { return nil }
 type CPU struct {
 	Model string // such as "max"; see Accel.CPUModel
 	Count int    // 1 to 255
+
+	// Threads makes one socket of cores with so many threads each, and must divide
+	// Count. 0 leaves QEMU's default, sockets of one core: there every core has the
+	// id 0, and the nitro_enclaves driver, which counts in cores, finds only one.
+	Threads int
 }
 
 func (c CPU) Args() []string {
-	return []string{"-cpu", c.Model, "-smp", strconv.Itoa(c.Count)}
+	smp := strconv.Itoa(c.Count)
+	if c.Threads > 0 {
+		smp += fmt.Sprintf(",sockets=1,cores=%d,threads=%d", c.Count/c.Threads, c.Threads)
+	}
+	return []string{"-cpu", c.Model, "-smp", smp}
 }
 
 func (CPU) KernelArgs() []string { return nil }
@@ -89,6 +98,9 @@ func (c CPU) Validate() error {
 	}
 	if c.Count < 1 || c.Count > 255 {
 		return fmt.Errorf("CPU.Count is %d, must be 1 to 255", c.Count)
+	}
+	if c.Threads < 0 || c.Threads > 0 && c.Count%c.Threads != 0 {
+		return fmt.Errorf("CPU.Threads is %d, must divide CPU.Count, %d", c.Threads, c.Count)
 	}
 	return nil
 }

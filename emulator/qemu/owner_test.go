@@ -44,7 +44,7 @@ func beOwner() int {
 		fmt.Fprintln(os.Stderr, err)
 		return 1
 	}
-	devices := []Device{Microvm{}, CPU{"max", 1}, Memory{MiB: 256, Shared: true}, I8042{}}
+	devices := []Device{Microvm{}, CPU{Model: "max", Count: 1}, Memory{MiB: 256, Shared: true}, I8042{}}
 	if o.Kernel != "" {
 		devices = append(devices, Kernel{Image: o.Kernel, Append: "console=ttyS0 panic=0"})
 	}

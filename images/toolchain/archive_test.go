@@ -3,6 +3,7 @@ package toolchain
 import (
 	"os"
 	"path/filepath"
+	"strings"
 	"sync"
 	"testing"
 
@@ -36,7 +37,7 @@ func emulatorScript(version, devices string) string {
 	return replaceAll(fakeEmulator, "VERSION", version, "DEVICES", devices)
 }
 
-const allDevices = "virtio-blk-device vhost-user-test-device vhost-user-vsock-device vfio-user-pci"
+var allDevices = "virtio-blk-device " + strings.Join(Devices, " ")
 
 // qemuDebs are the packages of an emulator of a version.
 func qemuDebs(version string) []debiantest.Deb {

@@ -36,8 +36,12 @@ type QEMU struct {
 }
 
 // Devices are what a QEMU must have: an NSM and a vsock of an enclave over
-// vhost-user, PCIe devices of an instance over vfio-user.
-var Devices = []string{"vhost-user-test-device", "vhost-user-vsock-device", "vfio-user-pci"}
+// vhost-user, PCIe devices of an instance over vfio-user and its vsock over
+// vhost-user, and what they are plugged into.
+var Devices = []string{
+	"vhost-user-test-device", "vhost-user-vsock-device", "vhost-user-vsock-pci",
+	"vfio-user-pci", "pcie-root-port", "intel-iommu", "virtserialport",
+}
 
 // Command prepares a run with the arguments. The caller may change everything
 // about it but Path, the front of Args, and what [QEMU.Environ] gives.
