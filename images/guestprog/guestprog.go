@@ -27,16 +27,22 @@ const Module = "github.com/nitrolab/nitrolab"
 
 // Names of the programs, each a folder of guest/cmd.
 const (
-	Init      = "init"      // PID 1 of the bootstrap ramdisk
-	Attest    = "attest"    // answers with attestation documents
-	Agent     = "agent"     // SSH server on vsock, for shells and tests
-	Misbehave = "misbehave" // panics, hangs, resets and floods on purpose
-	NSM       = "nsm"       // asks /dev/nsm from the command line
-	Vsock     = "vsock"     // joins standard input and output with a vsock connection
+	Init      = "init"                     // PID 1 of the bootstrap ramdisk
+	Instance  = "instance"                 // PID 1 and agent of a parent instance
+	Attest    = "attest"                   // answers with attestation documents
+	Agent     = "agent"                    // SSH server on vsock, for shells and tests
+	Misbehave = "misbehave"                // panics, hangs, resets and floods on purpose
+	Hostile   = "hostile"                  // what a parent instance does that wants to harm or to spy
+	NSM       = "nsm"                      // asks /dev/nsm from the command line
+	Vsock     = "vsock"                    // joins standard input and output with a vsock connection
+	NitroCLI  = "nitro-cli"                // starts enclaves from a parent instance
+	Allocator = "nitro-enclaves-allocator" // sets CPUs and memory aside for them
 )
 
 // All returns the names of all programs.
-func All() []string { return []string{Init, Attest, Agent, Misbehave, NSM, Vsock} }
+func All() []string {
+	return []string{Init, Instance, Attest, Agent, Misbehave, Hostile, NSM, Vsock, NitroCLI, Allocator}
+}
 
 // ErrUnavailable says that a program is neither embedded nor can be built.
 var ErrUnavailable = errors.New("guest programs unavailable")
