@@ -18,7 +18,7 @@ build: ## build bin/nitrolab with the guest programs inside
 run: build ## boot the sample enclave and verify its attestation document
 	@bin/nitrolab demo
 
-shell: build ## an interactive shell in a debug enclave
+shell: build ## a shell in a parent instance, where nitro-cli starts enclaves
 	@bin/nitrolab shell
 
 test: ## the quick tests: no virtual machine

@@ -6,6 +6,7 @@ import (
 	"os"
 
 	"github.com/nitrolab/nitrolab/devices/enclaves"
+	"github.com/nitrolab/nitrolab/devices/pci"
 	"github.com/nitrolab/nitrolab/devices/vsock"
 	"github.com/nitrolab/nitrolab/emulator/guard"
 	"github.com/nitrolab/nitrolab/emulator/qemu"
@@ -13,8 +14,10 @@ import (
 	"github.com/nitrolab/nitrolab/guest/instance/mux"
 )
 
-// rootPorts is how many cards an instance has room for.
-const rootPorts = 8
+const (
+	rootPorts  = 8 // how many cards an instance has room for
+	nitroCards = 2 // those that every instance has: vsock and Nitro Enclaves
+)
 
 // expectedDevices are what the guest's drivers must have found before a launch is
 // over.
@@ -99,7 +102,22 @@ func (i *Instance) plugCards(ctx context.Context) error {
 	if err := i.plugNitroEnclaves(ctx, qemu.RootPort(1)); err != nil {
 		return fmt.Errorf("launch: %w", err)
 	}
+	for n, c := range i.cfg.Cards {
+		if err := i.plugFunction(ctx, fmt.Sprintf("card%d", n), c.Name, qemu.RootPort(nitroCards+n), c.Function); err != nil {
+			return fmt.Errorf("launch: %w", err)
+		}
+	}
 	return nil
+}
+
+// plugFunction plugs one PCIe function. name is for the log.
+func (i *Instance) plugFunction(ctx context.Context, id, name, port string, f *pci.Function) error {
+	file, err := i.machine.serveFunction(i.log, name, f, i.dir)
+	if err != nil {
+		return err
+	}
+	defer file.Close()
+	return i.machine.process.PlugVfioUser(ctx, id, port, file)
 }
 
 func (i *Instance) plugVsock(ctx context.Context, port string) (err error) {
@@ -136,10 +154,6 @@ func (i *Instance) plugNitroEnclaves(ctx context.Context, port string) (err erro
 	if err != nil {
 		return err
 	}
-	file, err := i.machine.serveFunction(i.log, "nitro-enclaves", i.nitro.Function(), i.dir)
-	if err != nil {
-		return err
-	}
-	defer file.Close()
-	return i.machine.process.PlugVfioUser(ctx, "nitro-enclaves", port, file)
+	const name = "nitro-enclaves"
+	return i.plugFunction(ctx, name, name, port, i.nitro.Function())
 }

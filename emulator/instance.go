@@ -39,6 +39,7 @@ type Instance struct {
 	serial   *mux.Host
 	ready    control.Ready
 	warm     bool
+	made     bool // the snapshot was made by its launch
 	began    time.Time
 	answered time.Duration // from the beginning of Launch to the agent's first answer
 
@@ -62,6 +63,7 @@ type InstanceInfo struct {
 	MemoryMiB    int
 	Kernel       string // release
 	Warm         bool   // restored from a snapshot
+	Made         bool   // that snapshot was made for it, which Answered includes
 	Started      time.Time
 	Answered     time.Duration // from the beginning of its launch to its agent's first answer
 	Enclaves     int
@@ -75,7 +77,7 @@ func (i *Instance) Info() InstanceInfo {
 		InstanceID: i.ID(), Name: i.cfg.Name, InstanceType: i.cfg.Type, State: i.state,
 		ProcessID: os.Getpid(), QEMU: i.machine.process.Pid(),
 		CPUs: i.cfg.CPUs, MemoryMiB: i.cfg.MemoryMiB, Kernel: i.ready.Release,
-		Warm: i.warm, Started: i.began, Answered: i.answered, Enclaves: len(i.parent.list()),
+		Warm: i.warm, Made: i.made, Started: i.began, Answered: i.answered, Enclaves: len(i.parent.list()),
 	}
 }
 

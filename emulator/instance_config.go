@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/nitrolab/nitrolab/devices/pci"
 	"github.com/nitrolab/nitrolab/images/instance"
 )
 
@@ -29,6 +30,10 @@ type InstanceConfig struct {
 	// means 1024; pages that are never touched cost nothing.
 	MemoryMiB int
 
+	// Cards are further PCIe functions to plug beside the Nitro cards, at most
+	// MaxCards. Each is the instance's as long as it lives.
+	Cards []Card `json:"-"`
+
 	// Cold boots the instance. Else it is restored from a snapshot that is made
 	// once for each image and shape of machine.
 	Cold bool
@@ -37,6 +42,15 @@ type InstanceConfig struct {
 	// instance runs. As long as it lives they are the caller's business.
 	Remove []string
 }
+
+// A Card is one PCIe function of a device model.
+type Card struct {
+	Name     string // for the log
+	Function *pci.Function
+}
+
+// MaxCards is how many cards an instance has room for beside the Nitro cards.
+const MaxCards = rootPorts - nitroCards
 
 // Limits of an instance.
 const (
@@ -85,6 +99,8 @@ func (c InstanceConfig) Check() error {
 		return &RequestError{"CPU count of the instance", fmt.Sprint(c.CPUs), fmt.Sprintf("2 to %d: one core stays with the instance", MaxInstanceCPUs)}
 	case c.Threads < 1 || c.Threads > 2 || c.CPUs%c.Threads != 0:
 		return &RequestError{"threads per core", fmt.Sprintf("%d with %d CPUs", c.Threads, c.CPUs), "1 or 2, and a divisor of the CPU count"}
+	case len(c.Cards) > MaxCards:
+		return &RequestError{"number of cards", fmt.Sprint(len(c.Cards)), fmt.Sprintf("at most %d", MaxCards)}
 	case c.MemoryMiB < MinInstanceMemoryMiB || c.MemoryMiB > MaxInstanceMemoryMiB || c.MemoryMiB%2 != 0:
 		return &RequestError{"memory of the instance", fmt.Sprintf("%d MiB", c.MemoryMiB), fmt.Sprintf("%d to %d MiB, an even number", MinInstanceMemoryMiB, MaxInstanceMemoryMiB)}
 	}

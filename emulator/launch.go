@@ -66,8 +66,9 @@ func (h *Host) launch(ctx context.Context, cfg InstanceConfig, began time.Time) 
 		return nil, err
 	}
 	var snap *snapshot
+	made := false
 	if !cfg.Cold && h.cfg.CacheDir != "" {
-		if snap, err = h.snapshot(ctx, cfg); err != nil {
+		if snap, made, err = h.snapshot(ctx, cfg); err != nil {
 			return nil, err
 		}
 		defer snap.close()
@@ -76,7 +77,7 @@ func (h *Host) launch(ctx context.Context, cfg InstanceConfig, began time.Time) 
 	if err != nil {
 		return nil, err
 	}
-	i.began, i.warm = began, snap != nil
+	i.began, i.warm, i.made = began, snap != nil, made
 	defer func() {
 		if err != nil {
 			err = i.abandon(ctx, err)

@@ -18,21 +18,17 @@ import (
 // holds or how it is made changes it.
 const snapshotFormat = "1"
 
-// snapshot opens the snapshot for a configuration, and makes it if need be.
-func (h *Host) snapshot(ctx context.Context, cfg InstanceConfig) (*snapshot, error) {
+// snapshot opens the snapshot for a configuration, and says whether it was made
+// for that.
+func (h *Host) snapshot(ctx context.Context, cfg InstanceConfig) (_ *snapshot, made bool, err error) {
 	key, err := h.snapshotKey(cfg)
 	if err != nil {
-		return nil, err
+		return nil, false, err
 	}
 	store := snapshotStore{filepath.Join(h.cfg.CacheDir, "instances")}
-	snap, built, err := store.get(ctx, key, h.checkClock, func(ctx context.Context, dir string) error {
+	return store.get(ctx, key, h.checkClock, func(ctx context.Context, dir string) error {
 		return h.makeSnapshot(ctx, cfg, dir)
 	})
-	if err != nil {
-		return nil, err
-	}
-	h.cfg.Log.Debug("snapshot", "key", key, "made", built)
-	return snap, nil
 }
 
 // snapshotKey is a digest of all that a snapshot depends on.

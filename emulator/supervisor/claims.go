@@ -15,9 +15,9 @@ import (
 	"github.com/nitrolab/nitrolab/emulator"
 )
 
-// Claims are what an enclave has that no other enclave of the same user has: its
-// CID and its name. Each supervisor has a Host of its own, so nothing else would
-// keep two of them from choosing CID 16.
+// Claims are what a guest has that no other guest of the same user has: its name,
+// and, as an enclave, its CID. Each supervisor has a Host of its own, so nothing else
+// would keep two of them from choosing CID 16.
 //
 // A claim is a lock on one byte of an empty file in the base directory: the byte
 // numbered by the CID, or one beyond all CIDs by the name. The kernel gives locks
@@ -83,9 +83,9 @@ func (c *claims) cid(wanted uint32) (uint32, error) {
 	return 0, errors.New("claim CID and name: no CID is free")
 }
 
-// name claims the name that is wanted or, if another enclave has it, the next of
+// nextName claims the name that is wanted or, if another guest has it, the next of
 // NAME_1, NAME_2 and so on, as nitro-cli does (src/lib.rs, new_enclave_name).
-func (c *claims) name(wanted string) (string, error) {
+func (c *claims) nextName(wanted string) (string, error) {
 	name := wanted
 	for i := 1; i <= maxSameName; i++ {
 		if ok, err := c.take(nameByte(name)); err != nil || ok {
@@ -94,6 +94,20 @@ func (c *claims) name(wanted string) (string, error) {
 		name = fmt.Sprintf("%s_%d", wanted, i)
 	}
 	return "", fmt.Errorf("enclave name is %q, which %d enclaves have already", wanted, maxSameName)
+}
+
+// exactName claims the name that is wanted or none. Whoever names an instance means
+// to speak to that one.
+func (c *claims) exactName(wanted string) error {
+	ok, err := c.take(nameByte(wanted))
+	if err == nil && !ok {
+		err = &emulator.RequestError{
+			Field:   "instance name",
+			Found:   fmt.Sprintf("%q, which another instance or enclave of yours has (nitrolab ps lists them)", wanted),
+			Allowed: "one that is free, or none",
+		}
+	}
+	return err
 }
 
 // nameByte is the place of a name: beyond all CIDs, within what an off_t holds.

@@ -58,7 +58,7 @@ func TestClaimName(t *testing.T) {
 	base := t.TempDir()
 	var got []string
 	for _, wanted := range []string{"app", "app", "app", "other", "", ""} {
-		name, err := open(t, base).name(wanted)
+		name, err := open(t, base).nextName(wanted)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -73,6 +73,30 @@ func TestClaimName(t *testing.T) {
 	}
 	if at := nameByte("app"); at < 1<<32 {
 		t.Errorf("the byte of a name is %d, that of a CID", at)
+	}
+}
+
+func TestClaimExactName(t *testing.T) {
+	base := t.TempDir()
+	if err := open(t, base).exactName("web"); err != nil {
+		t.Fatal(err)
+	}
+	holder := open(t, base)
+	if err := holder.exactName("other"); err != nil {
+		t.Fatal(err)
+	}
+	err := open(t, base).exactName("web")
+	var request *emulator.RequestError
+	if !errors.As(err, &request) {
+		t.Errorf("a name that is taken: %v", err)
+	}
+	// Instances and enclaves share names.
+	if name, err := open(t, base).nextName("web"); name != "web_1" || err != nil {
+		t.Errorf("name %q, %v", name, err)
+	}
+	holder.close()
+	if err := open(t, base).exactName("other"); err != nil {
+		t.Errorf("a name that is free again: %v", err)
 	}
 }
 
@@ -94,7 +118,7 @@ func TestClaimConcurrently(t *testing.T) {
 			if cids[i], err = c.cid(0); err != nil {
 				t.Error(err)
 			}
-			if names[i], err = c.name("x"); err != nil {
+			if names[i], err = c.nextName("x"); err != nil {
 				t.Error(err)
 			}
 		})

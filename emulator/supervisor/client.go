@@ -18,7 +18,7 @@ import (
 	"time"
 )
 
-// A Client speaks to the supervisor of one enclave.
+// A Client speaks to the supervisor of one guest.
 type Client struct {
 	dir  string
 	http http.Client
@@ -38,30 +38,44 @@ func (c *Client) connect(ctx context.Context) (net.Conn, error) {
 	return d.DialContext(ctx, "unix", filepath.Join(c.dir, socketName))
 }
 
-// ErrGone says that the supervisor, and so its enclave, ended before it
-// answered.
-var ErrGone = errors.New("the enclave has ended")
+// ErrGone says that the supervisor, and so its guest, ended before it answered.
+var ErrGone = errors.New("it has ended")
 
-// Describe asks what the enclave is and how it stands.
+// Describe asks what the guest is and how it stands.
 func (c *Client) Describe(ctx context.Context) (Description, error) {
-	var d Description
-	resp, err := c.do(ctx, http.MethodGet, pathEnclave)
+	d, err := c.describe(ctx, pathEnclave)
+	if errors.Is(err, errOther) {
+		d, err = c.describe(ctx, pathInstance)
+	}
+	return d, err
+}
+
+// errOther is the answer at the path of another kind of guest.
+var errOther = errors.New("it is of another kind")
+
+func (c *Client) describe(ctx context.Context, path string) (Description, error) {
+	resp, err := c.do(ctx, http.MethodGet, path)
 	if err != nil {
-		return d, err
+		return Description{}, err
 	}
 	defer resp.Body.Close()
-	if err := json.NewDecoder(io.LimitReader(resp.Body, maxDescription)).Decode(&d); err != nil {
-		return d, fmt.Errorf("read description: %w", err)
+	var d Description
+	err = json.NewDecoder(io.LimitReader(resp.Body, maxDescription)).Decode(&d)
+	if err == nil && !d.valid() {
+		err = errors.New("it is neither of an enclave nor of an instance")
+	}
+	if err != nil {
+		return Description{}, fmt.Errorf("read description: %w", err)
 	}
 	return d, nil
 }
 
 // goneTimeout is how long a supervisor may take to remove its state directory
-// when its enclave has ended. It takes 20 ms.
+// when its guest has ended. It takes 20 ms.
 const goneTimeout = 15 * time.Second
 
-// Terminate ends the enclave and returns when it is gone, with its supervisor's
-// state directory.
+// Terminate ends the guest and returns when it is gone, with its supervisor's state
+// directory.
 func (c *Client) Terminate(ctx context.Context) error {
 	resp, err := c.do(ctx, http.MethodPost, pathTerminate)
 	if err != nil {
@@ -78,14 +92,14 @@ func (c *Client) Terminate(ctx context.Context) error {
 		}
 		select {
 		case <-ctx.Done():
-			return fmt.Errorf("the enclave has ended, but its state directory %s is still there: %w", c.dir, ctx.Err())
+			return fmt.Errorf("it has ended, but its state directory %s is still there: %w", c.dir, ctx.Err())
 		case <-tick.C:
 		}
 	}
 }
 
-// Console copies the enclave's console to w. With follow it goes on until the
-// enclave ends or ctx is done.
+// Console copies the guest's console to w. With follow it goes on until the guest
+// ends or ctx is done.
 func (c *Client) Console(ctx context.Context, w io.Writer, follow bool) error {
 	path := pathConsole
 	if follow {
@@ -100,16 +114,16 @@ func (c *Client) Console(ctx context.Context, w io.Writer, follow bool) error {
 	if ctx.Err() != nil {
 		return ctx.Err()
 	}
-	// The supervisor goes away with its enclave, perhaps in mid-answer.
+	// The supervisor goes away with its guest, perhaps in mid-answer.
 	if errors.Is(gone(err), ErrGone) {
 		return nil
 	}
 	return err
 }
 
-// Dial opens a vsock stream to a port of the enclave. The error wraps
-// syscall.ECONNREFUSED if nobody listens there; shortly after the enclave's
-// heartbeat that takes a few seconds, in which its application may begin to.
+// Dial opens a vsock stream to a port of the guest. The error wraps
+// syscall.ECONNREFUSED if nobody listens there; shortly after an enclave's heartbeat
+// that takes a few seconds, in which its application may begin to.
 func (c *Client) Dial(ctx context.Context, port uint32) (net.Conn, error) {
 	conn, err := c.connect(ctx)
 	if err != nil {
@@ -128,9 +142,9 @@ func (c *Client) Dial(ctx context.Context, port uint32) (net.Conn, error) {
 	return up, nil
 }
 
-// upgrade turns a connection to a supervisor into one to a port of its enclave.
+// upgrade turns a connection to a supervisor into one to a port of its guest.
 func upgrade(conn *net.UnixConn, port uint32) (*upgradedConn, error) {
-	_, err := fmt.Fprintf(conn, "GET %s?port=%d HTTP/1.1\r\nHost: enclave\r\nConnection: Upgrade\r\nUpgrade: %s\r\n\r\n", pathDial, port, upgradeVsock)
+	_, err := fmt.Fprintf(conn, "GET %s?port=%d HTTP/1.1\r\nHost: guest\r\nConnection: Upgrade\r\nUpgrade: %s\r\n\r\n", pathDial, port, upgradeVsock)
 	if err != nil {
 		return nil, err
 	}
@@ -157,7 +171,7 @@ func (c *upgradedConn) Read(p []byte) (int, error) { return c.r.Read(p) }
 func (c *upgradedConn) WriteTo(w io.Writer) (int64, error) { return c.r.WriteTo(w) }
 
 func (c *Client) do(ctx context.Context, method, path string) (*http.Response, error) {
-	req, err := http.NewRequestWithContext(ctx, method, "http://enclave"+path, nil)
+	req, err := http.NewRequestWithContext(ctx, method, "http://guest"+path, nil)
 	if err != nil {
 		return nil, err
 	}
@@ -176,7 +190,7 @@ func (c *Client) do(ctx context.Context, method, path string) (*http.Response, e
 	return resp, nil
 }
 
-// gone is err with its meaning: a supervisor ends with its enclave, so a
+// gone is err with its meaning: a supervisor ends with its guest, so a
 // connection that it does not take or does not finish is the end of both.
 func gone(err error) error {
 	for _, end := range []error{io.EOF, io.ErrUnexpectedEOF, fs.ErrNotExist, syscall.ECONNREFUSED, syscall.ECONNRESET, syscall.EPIPE} {
@@ -200,8 +214,11 @@ func (a *answer) Unwrap() error { return a.err }
 // answerError reads a refusal.
 func answerError(resp *http.Response) error {
 	a := &answer{}
-	if resp.StatusCode == http.StatusServiceUnavailable {
+	switch resp.StatusCode {
+	case http.StatusServiceUnavailable:
 		a.err = syscall.ECONNREFUSED
+	case http.StatusNotFound:
+		a.err = errOther
 	}
 	text, err := io.ReadAll(io.LimitReader(resp.Body, 64<<10))
 	if a.text = strings.TrimSpace(string(text)); err != nil || a.text == "" {

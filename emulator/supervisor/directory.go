@@ -1,6 +1,7 @@
 package supervisor
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -24,7 +25,7 @@ const (
 	maxSocketPath = 107
 )
 
-// BaseDir is where the state directories of this user's enclaves are: "nitrolab"
+// BaseDir is where the state directories of this user's guests are: "nitrolab"
 // in $XDG_RUNTIME_DIR, which is looked for in its usual place if the variable is
 // missing (sudo and cron drop it), else "run" in the cache folder, or a folder
 // under the temporary directory if that path is too long for a socket. It is made
@@ -79,16 +80,16 @@ func ownDir(dir string) error {
 // describeTimeout bounds how long one supervisor may take to answer a list.
 const describeTimeout = 10 * time.Second
 
-// Running is one enclave of a [List].
+// Running is one guest of a [List].
 type Running struct {
 	*Client
 	Description
 }
 
-// List describes every running enclave of this user, in the order in which they
-// were started. What a killed supervisor left behind is removed on the way. If
-// some supervisors do not answer, stopped by a debugger for instance, the error
-// says so and the list has the others.
+// List describes every running guest of this user: the instances and then the
+// enclaves, each in the order in which they were started. What a killed supervisor
+// left behind is removed on the way. If some supervisors do not answer, stopped by a
+// debugger for instance, the error says so and the list has the others.
 func List(ctx context.Context, base string) ([]Running, error) {
 	return list(ctx, base, describeTimeout)
 }
@@ -123,42 +124,29 @@ func list(ctx context.Context, base string, timeout time.Duration) ([]Running, e
 		return nil, err
 	}
 	found = slices.DeleteFunc(found, func(r Running) bool { return r.Client == nil })
-	// The id of an enclave holds the time of its start.
-	slices.SortFunc(found, func(a, b Running) int { return strings.Compare(a.Enclave.EnclaveID, b.Enclave.EnclaveID) })
+	slices.SortFunc(found, byStart)
 	return found, errors.Join(errs...)
+}
+
+// byStart is the order of a [List].
+func byStart(a, b Running) int {
+	switch {
+	case a.Instance != nil && b.Instance != nil:
+		return cmp.Or(a.Instance.Info.Started.Compare(b.Instance.Info.Started), strings.Compare(a.ID(), b.ID()))
+	case a.Instance != nil:
+		return -1
+	case b.Instance != nil:
+		return 1
+	}
+	return strings.Compare(a.ID(), b.ID()) // which holds the time of its start
+}
+
+// Enclaves are the enclaves of a list, without those in instances.
+func Enclaves(list []Running) []Running {
+	return slices.DeleteFunc(slices.Clone(list), func(r Running) bool { return r.Enclave == nil })
 }
 
 // escapeGlob makes a path a pattern that matches it alone.
 func escapeGlob(path string) string {
 	return strings.NewReplacer(`\`, `\\`, `*`, `\*`, `?`, `\?`, `[`, `\[`).Replace(path)
-}
-
-// ErrNotFound says that no running enclave has the id or the name.
-var ErrNotFound = errors.New("no running enclave has it")
-
-// Find returns the running enclave with this id or, if id is empty, this name.
-func Find(ctx context.Context, base, id, name string) (Running, error) {
-	list, listErr := List(ctx, base)
-	if list == nil && listErr != nil {
-		return Running{}, listErr
-	}
-	var found []Running
-	for _, r := range list {
-		if id != "" && r.Enclave.EnclaveID == id || id == "" && r.Enclave.EnclaveName == name {
-			found = append(found, r)
-		}
-	}
-	field, value := "id", id
-	if id == "" {
-		field, value = "name", name
-	}
-	switch {
-	case len(found) == 1:
-		return found[0], nil
-	case len(found) > 1:
-		return Running{}, fmt.Errorf("enclave %s is %q, which %d running enclaves have; use --enclave-id", field, value, len(found))
-	case listErr != nil:
-		return Running{}, fmt.Errorf("enclave %s is %q; it may be one that does not answer: %w", field, value, listErr)
-	}
-	return Running{}, fmt.Errorf("enclave %s is %q; %w (nitrolab describe-enclaves lists them)", field, value, ErrNotFound)
 }

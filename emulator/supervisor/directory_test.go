@@ -4,10 +4,15 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/nitrolab/nitrolab/emulator"
 	"github.com/nitrolab/nitrolab/images/toolchain"
 )
 
@@ -70,6 +75,24 @@ func TestBaseDirRefused(t *testing.T) {
 	}
 }
 
+func TestListOrder(t *testing.T) {
+	at := func(id string, second int64) Running {
+		return Running{Description: Description{Instance: &InstanceDescription{Info: emulator.InstanceInfo{InstanceID: id, Started: time.Unix(second, 0)}}}}
+	}
+	enclave := func(id string) Running {
+		return Running{Description: Description{Enclave: &emulator.EnclaveInfo{EnclaveID: id}}}
+	}
+	list := []Running{enclave("i-0-enc2"), at("i-1", 9), enclave("i-0-enc1"), at("i-3", 5), at("i-2", 5)}
+	slices.SortFunc(list, byStart)
+	var got []string
+	for _, r := range list {
+		got = append(got, r.ID())
+	}
+	if diff := cmp.Diff([]string{"i-2", "i-3", "i-1", "i-0-enc1", "i-0-enc2"}, got); diff != "" {
+		t.Errorf("order (-want +got):\n%s", diff)
+	}
+}
+
 func TestFindNothing(t *testing.T) {
 	base := useBase(t)
 	for _, b := range []string{base, filepath.Join(base, "none")} {
@@ -99,7 +122,7 @@ func TestListInStrangeFolder(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	d, err := Spawn(within(t), Order{Enclave: testConfig}, func(string) {})
+	d, err := Spawn(within(t), Order{Enclave: &testConfig}, func(string) {})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -1,6 +1,7 @@
 package supervisor
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -25,8 +26,9 @@ import (
 	"github.com/nitrolab/nitrolab/images/eif"
 )
 
-// plotEnv says what the fake enclave of a supervisor process does, and callerEnv
-// makes the test binary a program that calls Spawn.
+// plotEnv says what the fake guest of a supervisor process does, and callerEnv makes
+// the test binary a program that calls Start, for an "enclave" or an "instance", and
+// keeps what it gets as long as it lives.
 const (
 	plotEnv   = "NITROLAB_TEST_PLOT"
 	callerEnv = "NITROLAB_TEST_CALLER"
@@ -41,7 +43,10 @@ func TestMain(m *testing.M) {
 		}
 		os.Exit(0)
 	case os.Getenv(callerEnv) != "":
-		_, err := Spawn(context.Background(), Order{Enclave: testConfig}, func(string) {})
+		_, err := Start(context.Background(), testOrders[os.Getenv(callerEnv)], func(string) {})
+		if err == nil {
+			_, _ = os.Stdin.Read(make([]byte, 1))
+		}
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(1)
 	}
@@ -53,12 +58,17 @@ const patience = 20 * time.Second
 
 var testConfig = emulator.EnclaveConfig{EIFPath: "/images/app.eif", MemoryMiB: 64, CPUs: 1}
 
-// A fakeEnclave has no machine: what it does is called from outside.
-type fakeEnclave struct {
-	info           emulator.EnclaveInfo
+// testOrders are for one of each kind of guest.
+var testOrders = map[string]Order{
+	"enclave":  {Enclave: &testConfig},
+	"instance": {Instance: &emulator.InstanceConfig{}},
+}
+
+// A fakeGuest has no machine: what it does is called from outside.
+type fakeGuest struct {
 	running, ended chan struct{}
 	run, end       func()
-	err            error // of WaitRunning, if it ended before it ran
+	err            error // why it ended
 
 	mu      sync.Mutex
 	changed *sync.Cond
@@ -69,65 +79,71 @@ type fakeEnclave struct {
 	serving sync.WaitGroup
 }
 
-func newFakeEnclave() *fakeEnclave {
-	e := &fakeEnclave{running: make(chan struct{}), ended: make(chan struct{}), ports: map[uint32]func(net.Conn){}}
-	e.changed = sync.NewCond(&e.mu)
-	e.run = sync.OnceFunc(func() { close(e.running) })
-	e.end = sync.OnceFunc(func() {
-		close(e.ended)
-		e.mu.Lock()
-		defer e.mu.Unlock()
-		e.changed.Broadcast()
+func newFakeGuest() *fakeGuest {
+	g := &fakeGuest{running: make(chan struct{}), ended: make(chan struct{}), ports: map[uint32]func(net.Conn){}}
+	g.changed = sync.NewCond(&g.mu)
+	g.run = sync.OnceFunc(func() { close(g.running) })
+	g.end = sync.OnceFunc(func() {
+		close(g.ended)
+		g.mu.Lock()
+		defer g.mu.Unlock()
+		g.changed.Broadcast()
 	})
-	return e
+	return g
 }
 
-func (e *fakeEnclave) Info() emulator.EnclaveInfo { return e.info }
-func (e *fakeEnclave) Done() <-chan struct{}      { return e.ended }
+func (g *fakeGuest) Done() <-chan struct{} { return g.ended }
 
-func (e *fakeEnclave) WaitRunning(ctx context.Context) error {
-	select {
-	case <-e.running:
+func (g *fakeGuest) Err() error {
+	if !isClosed(g.ended) {
 		return nil
-	case <-e.ended:
-		return e.err
+	}
+	return g.err
+}
+
+func (g *fakeGuest) WaitRunning(ctx context.Context) error {
+	select {
+	case <-g.running:
+		return nil
+	case <-g.ended:
+		return g.err
 	case <-ctx.Done():
 		return ctx.Err()
 	}
 }
 
-func (e *fakeEnclave) Terminate(ctx context.Context) error {
-	if e.stuck {
-		return errors.New("the enclave does not end")
+func (g *fakeGuest) Terminate(ctx context.Context) error {
+	if g.stuck {
+		return errors.New("the guest does not end")
 	}
-	e.end()
+	g.end()
 	return ctx.Err()
 }
 
-func (e *fakeEnclave) print(text string) {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	e.console = append(e.console, text...)
-	e.changed.Broadcast()
+func (g *fakeGuest) print(text string) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.console = append(g.console, text...)
+	g.changed.Broadcast()
 }
 
-func (e *fakeEnclave) CopyConsole(ctx context.Context, w io.Writer, follow bool) error {
-	if !e.debug {
+func (g *fakeGuest) CopyConsole(ctx context.Context, w io.Writer, follow bool) error {
+	if !g.debug {
 		return emulator.ErrNoConsole
 	}
 	stop := context.AfterFunc(ctx, func() {
-		e.mu.Lock()
-		defer e.mu.Unlock()
-		e.changed.Broadcast()
+		g.mu.Lock()
+		defer g.mu.Unlock()
+		g.changed.Broadcast()
 	})
 	defer stop()
 	for at := 0; ; {
-		e.mu.Lock()
-		for len(e.console) == at && follow && ctx.Err() == nil && !isClosed(e.ended) {
-			e.changed.Wait()
+		g.mu.Lock()
+		for len(g.console) == at && follow && ctx.Err() == nil && !isClosed(g.ended) {
+			g.changed.Wait()
 		}
-		piece := e.console[at:]
-		e.mu.Unlock()
+		piece := g.console[at:]
+		g.mu.Unlock()
 		if len(piece) == 0 {
 			return ctx.Err()
 		}
@@ -138,8 +154,8 @@ func (e *fakeEnclave) CopyConsole(ctx context.Context, w io.Writer, follow bool)
 	}
 }
 
-func (e *fakeEnclave) Dial(ctx context.Context, port uint32) (net.Conn, error) {
-	serve := e.ports[port]
+func (g *fakeGuest) Dial(ctx context.Context, port uint32) (net.Conn, error) {
+	serve := g.ports[port]
 	if serve == nil {
 		return nil, &net.OpError{Op: "dial", Net: "vsock", Addr: vsock.Addr{CID: 16, Port: port}, Err: unix.ECONNREFUSED}
 	}
@@ -147,13 +163,40 @@ func (e *fakeEnclave) Dial(ctx context.Context, port uint32) (net.Conn, error) {
 	if err != nil {
 		return nil, err
 	}
-	e.serving.Go(func() { serve(theirs) })
+	g.serving.Go(func() { serve(theirs) })
 	return ours, nil
 }
+
+// close ends it and waits for what it serves.
+func (g *fakeGuest) close() {
+	g.end()
+	g.serving.Wait()
+}
+
+type fakeEnclave struct {
+	*fakeGuest
+	info emulator.EnclaveInfo
+}
+
+func newFakeEnclave() *fakeEnclave { return &fakeEnclave{fakeGuest: newFakeGuest()} }
+
+func (e *fakeEnclave) Info() emulator.EnclaveInfo { return e.info }
 
 func (e *fakeEnclave) DialReady(ctx context.Context, port uint32) (net.Conn, error) {
 	return e.Dial(ctx, port)
 }
+
+type fakeInstance struct {
+	*fakeGuest
+	info     emulator.InstanceInfo
+	enclaves []emulator.EnclaveInfo
+}
+
+func newFakeInstance() *fakeInstance { return &fakeInstance{fakeGuest: newFakeGuest()} }
+
+func (i *fakeInstance) Info() emulator.InstanceInfo { return i.info }
+
+func (i *fakeInstance) Enclaves() []emulator.EnclaveInfo { return i.enclaves }
 
 // pair is a connection with half-closes and buffers.
 func pair() (a, b *net.UnixConn, err error) {
@@ -179,14 +222,17 @@ func isClosed(c <-chan struct{}) bool {
 	}
 }
 
-// A fakeHost runs one fakeEnclave.
+// A fakeHost runs one guest.
 type fakeHost struct {
-	enclave *fakeEnclave
-	dir     *guard.Dir
-	log     *slog.Logger
-	scale   float64
-	// start is called with the configuration as the supervisor completed it.
-	start func(emulator.EnclaveConfig) error
+	enclave  *fakeEnclave
+	instance *fakeInstance
+	dir      *guard.Dir
+	log      *slog.Logger
+	scale    float64
+	// start and launch are called with the configuration as the supervisor
+	// completed it.
+	start  func(emulator.EnclaveConfig) error
+	launch func(emulator.InstanceConfig) error
 }
 
 func newFakeHost(e *fakeEnclave) (*fakeHost, error) {
@@ -198,7 +244,7 @@ func newFakeHost(e *fakeEnclave) (*fakeHost, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &fakeHost{enclave: e, dir: dir, log: slog.New(slog.DiscardHandler), scale: 1}, nil
+	return &fakeHost{enclave: e, instance: newFakeInstance(), dir: dir, log: slog.New(slog.DiscardHandler), scale: 1}, nil
 }
 
 func (h *fakeHost) StartEnclave(ctx context.Context, cfg emulator.EnclaveConfig) (Enclave, error) {
@@ -218,6 +264,25 @@ func (h *fakeHost) StartEnclave(ctx context.Context, cfg emulator.EnclaveConfig)
 	return h.enclave, nil
 }
 
+// Launch returns when the fake runs, as that of the real Host does.
+func (h *fakeHost) Launch(ctx context.Context, cfg emulator.InstanceConfig) (Instance, error) {
+	if h.launch != nil {
+		if err := h.launch(cfg); err != nil {
+			return nil, err
+		}
+	}
+	if err := h.instance.WaitRunning(ctx); err != nil {
+		return nil, err
+	}
+	i := &h.instance.info
+	if i.InstanceID == "" {
+		i.InstanceID = fmt.Sprintf("i-%017x", os.Getpid())
+	}
+	i.Name, i.InstanceType = cmp.Or(cfg.Name, i.InstanceID), cfg.Type
+	i.State, i.ProcessID, i.Started = emulator.Running, os.Getpid(), time.Now()
+	return h.instance, nil
+}
+
 func (h *fakeHost) Listen(port uint32) (net.Listener, error) {
 	return net.Listen("unix", filepath.Join(h.Dir(), "vsock-"+strconv.FormatUint(uint64(port), 10)))
 }
@@ -231,43 +296,58 @@ func (h *fakeHost) Timeout(base time.Duration) time.Duration {
 }
 
 func (h *fakeHost) Close() error {
-	h.enclave.end()
-	h.enclave.serving.Wait()
+	h.enclave.close()
+	h.instance.close()
 	return h.dir.Close()
 }
 
 // startFake is the Starter of a supervisor process.
-func startFake(ctx context.Context, _ Order, progress func(string)) (Host, error) {
+func startFake(ctx context.Context, order Order, progress func(string)) (Host, error) {
 	plot := os.Getenv(plotEnv)
 	progress("plot " + plot)
-	e := newFakeEnclave()
-	h, err := newFakeHost(e)
+	h, err := newFakeHost(newFakeEnclave())
 	if err != nil {
 		return nil, err
+	}
+	g := h.enclave.fakeGuest
+	if order.Instance != nil {
+		g = h.instance.fakeGuest
 	}
 	h.log = slog.New(slog.NewTextHandler(writer(func(p []byte) { progress(string(p)) }), nil))
 	switch plot {
 	case "run":
-		e.run()
+		g.run()
 	case "fail":
 		return nil, errors.Join(errors.New("no QEMU here"), h.Close())
 	case "die":
 		_ = syscall.Kill(os.Getpid(), syscall.SIGKILL)
 	case "end":
-		e.err = errors.New("the guest panicked")
-		e.end()
+		g.err = errors.New("the guest panicked")
+		g.end()
+	case "panic": // after it ran, when somebody connects to port 7
+		g.run()
+		g.ports[7] = func(c net.Conn) {
+			g.err = errors.New("the guest panicked")
+			g.end()
+			c.Close()
+		}
+	case "leave": // likewise, but no fault of anybody's
+		g.run()
+		g.ports[7] = func(c net.Conn) { g.end(); c.Close() }
 	case "chatter": // says something all the time, as long as it lives
-		e.run()
+		g.run()
 		go func() {
-			for !isClosed(e.ended) {
+			for !isClosed(g.ended) {
 				h.log.Info("chatter")
 			}
 		}()
-	case "late": // the enclave needs a while to give up
-		h.start = func(emulator.EnclaveConfig) error {
+	case "late": // the guest needs a while to give up
+		late := func() error {
 			<-ctx.Done()
 			return ctx.Err()
 		}
+		h.start = func(emulator.EnclaveConfig) error { return late() }
+		h.launch = func(emulator.InstanceConfig) error { return late() }
 	}
 	return h, nil
 }

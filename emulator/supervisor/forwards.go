@@ -15,16 +15,10 @@ import (
 	"github.com/nitrolab/nitrolab/emulator/forward"
 )
 
-const (
-	// appGrace is how long after its heartbeat an enclave may refuse connections
-	// because its application does not listen yet, before scaling. Until then
-	// they are tried again.
-	appGrace = 3 * time.Second
-
-	// dialTimeout bounds the connection to an enclave, before scaling. It takes
-	// milliseconds; a guest that hangs never answers.
-	dialTimeout = 15 * time.Second
-)
+// appGrace is how long after its heartbeat an enclave may refuse connections because
+// its application does not listen yet, before scaling. Until then they are tried
+// again.
+const appGrace = 3 * time.Second
 
 // forwardSet are the forwards of one enclave.
 type forwardSet []*forward.Forward
@@ -125,15 +119,9 @@ func (p *parent) Dial(ctx context.Context, port uint32) (net.Conn, error) {
 	if err := p.enclave.WaitRunning(ctx); err != nil {
 		return nil, err
 	}
-	dial, limit := p.enclave.Dial, p.Timeout(dialTimeout)
+	dial, limit := dialer(p.enclave.Dial), p.Timeout(dialTimeout)
 	if grace := p.Timeout(appGrace); time.Since(p.ran()) < grace {
 		dial, limit = p.enclave.DialReady, grace
 	}
-	bounded, cancel := context.WithTimeout(ctx, limit)
-	defer cancel()
-	c, err := dial(bounded, port)
-	if err != nil && bounded.Err() != nil && ctx.Err() == nil && !errors.Is(err, syscall.ECONNREFUSED) {
-		return nil, fmt.Errorf("the enclave did not answer on vsock port %d within %v", port, limit)
-	}
-	return c, err
+	return dial.within(limit, "enclave")(ctx, port)
 }

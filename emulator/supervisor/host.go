@@ -8,13 +8,17 @@ import (
 	"time"
 
 	"github.com/nitrolab/nitrolab/emulator"
+	"github.com/nitrolab/nitrolab/images/instance"
 )
 
 // A Host is what a supervisor needs of the emulated Nitro host on which it runs
-// its enclave. [OnHost] makes one of the real one.
+// its guest. [OnHost] makes one of the real one.
 type Host interface {
 	// StartEnclave starts the machine; it does not wait for the heartbeat.
 	StartEnclave(ctx context.Context, cfg emulator.EnclaveConfig) (Enclave, error)
+	// Launch starts an instance and returns when its agent answers. It chooses the
+	// image.
+	Launch(ctx context.Context, cfg emulator.InstanceConfig) (Instance, error)
 	// Listen takes connections that the enclave opens to its parent's port.
 	Listen(port uint32) (net.Listener, error)
 	// Dir is the state directory, which goes with the Host.
@@ -29,22 +33,44 @@ type Host interface {
 	Close() error
 }
 
-// Enclave is what a supervisor needs of its enclave, a subset of
-// [emulator.Enclave], where the methods are described.
-type Enclave interface {
-	Info() emulator.EnclaveInfo
-	WaitRunning(ctx context.Context) error
+// A Guest is what a supervisor needs of an enclave and of an instance alike, a
+// subset of [emulator.Enclave], where the methods are described.
+type Guest interface {
 	Done() <-chan struct{}
+	Err() error
 	Terminate(ctx context.Context) error
 	CopyConsole(ctx context.Context, w io.Writer, follow bool) error
 	Dial(ctx context.Context, port uint32) (net.Conn, error)
+}
+
+// An Enclave is what a supervisor needs of its enclave, a subset of
+// [emulator.Enclave].
+type Enclave interface {
+	Guest
+	Info() emulator.EnclaveInfo
+	WaitRunning(ctx context.Context) error
 	DialReady(ctx context.Context, port uint32) (net.Conn, error)
 }
 
-// OnHost makes h a Host of this package.
-func OnHost(h *emulator.Host) Host { return realHost{h} }
+// An Instance is what a supervisor needs of its instance, in terms of
+// [emulator.Instance]. Its console can always be read, as on EC2.
+type Instance interface {
+	Guest
+	Info() emulator.InstanceInfo
+	// Enclaves are those that run in it, by CID.
+	Enclaves() []emulator.EnclaveInfo
+}
 
-type realHost struct{ *emulator.Host }
+// OnHost makes h a Host of this package. image makes what instances boot; it is not
+// called for enclaves.
+func OnHost(h *emulator.Host, image func(context.Context) (*instance.Image, error)) Host {
+	return realHost{h, image}
+}
+
+type realHost struct {
+	*emulator.Host
+	image func(context.Context) (*instance.Image, error)
+}
 
 func (h realHost) StartEnclave(ctx context.Context, cfg emulator.EnclaveConfig) (Enclave, error) {
 	e, err := h.Host.StartEnclave(ctx, cfg)
@@ -52,4 +78,37 @@ func (h realHost) StartEnclave(ctx context.Context, cfg emulator.EnclaveConfig) 
 		return nil, err // not e: an interface that holds nil is not nil
 	}
 	return e, nil
+}
+
+func (h realHost) Launch(ctx context.Context, cfg emulator.InstanceConfig) (_ Instance, err error) {
+	if cfg.Image, err = h.image(ctx); err != nil {
+		return nil, err
+	}
+	i, err := h.Host.Launch(ctx, cfg)
+	if err != nil {
+		return nil, err
+	}
+	return realInstance{i}, nil
+}
+
+type realInstance struct{ *emulator.Instance }
+
+func (i realInstance) Enclaves() []emulator.EnclaveInfo {
+	var list []emulator.EnclaveInfo
+	for _, e := range i.Instance.Enclaves() {
+		list = append(list, e.Info())
+	}
+	return list
+}
+
+// consoleTail is how much of a console is shown at once, all that is in memory.
+const consoleTail = 64 << 10
+
+func (i realInstance) CopyConsole(ctx context.Context, w io.Writer, follow bool) error {
+	if !follow {
+		_, err := w.Write(i.Console().Tail(consoleTail))
+		return err
+	}
+	_, err := io.Copy(w, i.Console().Follow(ctx))
+	return err
 }

@@ -22,15 +22,13 @@ import (
 const (
 	headerTimeout   = 10 * time.Second
 	maxHeaderBytes  = 16 << 10
-	shutdownTimeout = 2 * time.Second // for answers under way when the enclave has ended
+	shutdownTimeout = 2 * time.Second // for answers under way when the guest has ended
 )
 
-// A server answers the control protocol for one enclave.
+// A server answers the control protocol for one guest.
 type server struct {
-	enclave  Enclave
-	dial     dialer
-	describe func() Description
-	http     http.Server
+	ward *ward
+	http http.Server
 
 	ctx    context.Context // ends when close begins to cut connections
 	cancel context.CancelFunc
@@ -40,11 +38,8 @@ type server struct {
 	closed bool // guarded by mu: no more upgrades
 }
 
-// A dialer connects to a port of the enclave. It has its own limit of time.
-type dialer func(ctx context.Context, port uint32) (net.Conn, error)
-
 // serve starts answering on a socket in dir.
-func serve(dir string, e Enclave, dial dialer, describe func() Description) (*server, error) {
+func serve(dir string, w *ward) (*server, error) {
 	path := filepath.Join(dir, socketName)
 	l, err := net.Listen("unix", path)
 	if err != nil {
@@ -54,10 +49,10 @@ func serve(dir string, e Enclave, dial dialer, describe func() Description) (*se
 		l.Close()
 		return nil, fmt.Errorf("protect control socket: %w", err)
 	}
-	s := &server{enclave: e, dial: dial, describe: describe}
+	s := &server{ward: w}
 	s.ctx, s.cancel = context.WithCancel(context.Background())
 	mux := http.NewServeMux()
-	mux.HandleFunc("GET "+pathEnclave, s.serveEnclave)
+	mux.HandleFunc("GET "+w.path, s.serveDescription)
 	mux.HandleFunc("POST "+pathTerminate, s.serveTerminate)
 	mux.HandleFunc("GET "+pathConsole, s.serveConsole)
 	mux.HandleFunc("GET "+pathDial, s.serveDial)
@@ -86,13 +81,13 @@ func (s *server) close() {
 	s.done.Wait()
 }
 
-func (s *server) serveEnclave(w http.ResponseWriter, _ *http.Request) {
+func (s *server) serveDescription(w http.ResponseWriter, _ *http.Request) {
 	w.Header().Set("Content-Type", "application/json")
-	_ = newEncoder(w).Encode(s.describe())
+	_ = newEncoder(w).Encode(s.ward.describe())
 }
 
 func (s *server) serveTerminate(w http.ResponseWriter, r *http.Request) {
-	if err := s.enclave.Terminate(r.Context()); err != nil {
+	if err := s.ward.Terminate(r.Context()); err != nil {
 		http.Error(w, err.Error(), http.StatusInternalServerError)
 		return
 	}
@@ -104,7 +99,7 @@ func (s *server) serveConsole(w http.ResponseWriter, r *http.Request) {
 	ctx, cancel := context.WithCancel(r.Context())
 	defer cancel()
 	defer context.AfterFunc(s.ctx, cancel)()
-	err := s.enclave.CopyConsole(ctx, out, r.URL.Query().Get("follow") != "")
+	err := s.ward.CopyConsole(ctx, out, r.URL.Query().Get("follow") != "")
 	if err != nil && !out.began {
 		http.Error(w, err.Error(), http.StatusForbidden)
 	}
@@ -132,7 +127,7 @@ func (s *server) serveDial(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, fmt.Sprintf("port is %q; allowed are 0 to %d", r.URL.Query().Get("port"), vsock.PortAny-1), http.StatusBadRequest)
 		return
 	}
-	guest, err := s.dial(r.Context(), uint32(port))
+	guest, err := s.ward.dial(r.Context(), uint32(port))
 	if err != nil {
 		code := http.StatusBadGateway
 		if errors.Is(err, syscall.ECONNREFUSED) {

@@ -26,26 +26,43 @@ import (
 // newServer serves a fake enclave over a real socket.
 func newServer(t *testing.T) (*fakeEnclave, *Client, *server) {
 	t.Helper()
+	e := newFakeEnclave()
+	c, s := serveWard(t, e.fakeGuest, &ward{Guest: e, path: pathEnclave, dial: e.Dial, describe: func() Description {
+		d := describeEnclave(e.Info())
+		d.RootPEM, d.Forwards = "root", []string{}
+		return d
+	}})
+	return e, c, s
+}
+
+// newInstanceServer serves a fake instance.
+func newInstanceServer(t *testing.T) (*fakeInstance, *Client) {
+	t.Helper()
+	i := newFakeInstance()
+	c, _ := serveWard(t, i.fakeGuest, &ward{Guest: i, path: pathInstance, dial: i.Dial, describe: func() Description {
+		d := describeInstance(i)
+		d.RootPEM = "root"
+		return d
+	}})
+	return i, c
+}
+
+func serveWard(t *testing.T, g *fakeGuest, w *ward) (*Client, *server) {
+	t.Helper()
 	dir, err := os.MkdirTemp("", "nl")
 	if err != nil {
 		t.Fatal(err)
 	}
-	e := newFakeEnclave()
-	s, err := serve(dir, e, e.Dial, func() Description {
-		d := describe(e.Info())
-		d.RootPEM, d.Forwards = "root", []string{}
-		return d
-	})
+	s, err := serve(dir, w)
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
 		s.close()
-		e.end()
-		e.serving.Wait()
+		g.close()
 		os.RemoveAll(dir)
 	})
-	return e, newClient(dir), s
+	return newClient(dir), s
 }
 
 func TestDescribe(t *testing.T) {
@@ -64,7 +81,7 @@ func TestDescribe(t *testing.T) {
 	}
 	want := e.info
 	want.Metadata = nil
-	if diff := cmp.Diff(want, got.Enclave); diff != "" {
+	if diff := cmp.Diff(&want, got.Enclave); diff != "" {
 		t.Errorf("enclave (-want +got):\n%s", diff)
 	}
 	// The user's own keys, as nitro-cli prints them.
@@ -82,6 +99,72 @@ func TestDescribe(t *testing.T) {
 	e.info.Metadata = nil
 	if got, err := c.Describe(within(t)); err != nil || got.Metadata != nil {
 		t.Errorf("metadata of an image that has none: %s, %v", got.Metadata, err)
+	}
+}
+
+// One protocol for both: a client need not know what it speaks to.
+func TestDescribeInstance(t *testing.T) {
+	i, c := newInstanceServer(t)
+	i.info = emulator.InstanceInfo{
+		InstanceID: "i-1", Name: "web", InstanceType: "m5.xlarge", State: emulator.Running, ProcessID: 5, QEMU: 6,
+		CPUs: 4, MemoryMiB: 1024, Kernel: "6.12", Warm: true, Started: time.Unix(1, 2).UTC(), Answered: 3, Enclaves: 1,
+	}
+	inside := emulator.EnclaveInfo{EnclaveID: "i-1-enc2", EnclaveCID: 16, State: emulator.Starting, Measurements: measured}
+	hidden := inside
+	hidden.Metadata = &eif.MetadataInfo{CustomMetadata: []byte(`{"team":"a"}`)}
+	i.enclaves = []emulator.EnclaveInfo{hidden}
+	got, err := c.Describe(within(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := Description{Instance: &InstanceDescription{Info: i.info, Enclaves: []emulator.EnclaveInfo{inside}}, RootPEM: "root"}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("description (-want +got):\n%s", diff)
+	}
+	if got.ID() != "i-1" || got.Name() != "web" || got.String() != "instance i-1" {
+		t.Errorf("id %s, name %s, %s", got.ID(), got.Name(), got.String())
+	}
+	i.enclaves = nil
+	if got, err := c.Describe(within(t)); err != nil || got.Instance.Enclaves == nil {
+		t.Errorf("no enclaves are %v, %v; want an empty list", got.Instance.Enclaves, err)
+	}
+
+	// The rest is the same.
+	i.debug = true
+	i.print("booted\n")
+	var console bytes.Buffer
+	if err := c.Console(within(t), &console, false); err != nil || console.String() != "booted\n" {
+		t.Errorf("console %q, %v", console.String(), err)
+	}
+	i.ports[22] = func(c net.Conn) { _, _ = io.WriteString(c, "hello"); c.Close() }
+	conn, err := c.Dial(within(t), 22)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	if got, err := io.ReadAll(conn); err != nil || string(got) != "hello" {
+		t.Errorf("port 22 says %q, %v", got, err)
+	}
+	if _, err := c.Dial(within(t), 23); !errors.Is(err, syscall.ECONNREFUSED) {
+		t.Errorf("Dial of a port on which nobody listens = %v", err)
+	}
+	i.stuck = true
+	if err := c.Terminate(within(t)); err == nil || err.Error() != "the guest does not end" {
+		t.Errorf("Terminate = %v", err)
+	}
+}
+
+// What describes neither, or both, is none.
+func TestDescribeNothing(t *testing.T) {
+	for name, d := range map[string]Description{
+		"neither": {},
+		"both":    {Enclave: &emulator.EnclaveInfo{}, Instance: &InstanceDescription{}},
+	} {
+		e := newFakeEnclave()
+		c, _ := serveWard(t, e.fakeGuest, &ward{Guest: e, path: pathInstance, dial: e.Dial, describe: func() Description { return d }})
+		if _, err := c.Describe(within(t)); err == nil || !strings.Contains(err.Error(), "neither of an enclave nor of an instance") {
+			t.Errorf("%s: %v", name, err)
+		}
 	}
 }
 
@@ -115,7 +198,7 @@ func TestTerminate(t *testing.T) {
 func TestTerminateFails(t *testing.T) {
 	e, c, _ := newServer(t)
 	e.stuck = true
-	if err := c.Terminate(within(t)); err == nil || err.Error() != "the enclave does not end" {
+	if err := c.Terminate(within(t)); err == nil || err.Error() != "the guest does not end" {
 		t.Errorf("Terminate = %v, want the supervisor's words", err)
 	}
 	e.stuck = false

@@ -7,60 +7,101 @@ import (
 	"fmt"
 	"io"
 	"os/exec"
+	"sync"
 	"syscall"
 	"time"
 )
 
-// A StartError is what kept a supervisor from starting its enclave, in its own
-// words.
-type StartError struct{ Text string }
+// A GuestError is why a guest did not run, or ran no longer, in the words of its
+// supervisor.
+type GuestError struct{ Text string }
 
-func (e *StartError) Error() string { return e.Text }
+func (e *GuestError) Error() string { return e.Text }
 
 // abandonTimeout is how long a supervisor may take to give up when it is told
 // to. It takes 0.2 s; then it is killed, which leaves nothing either.
 const abandonTimeout = 30 * time.Second
 
-// Spawn starts a supervisor and waits until its enclave has sent its heartbeat.
-// Until then the supervisor ends with its caller: when ctx ends, and when the
-// caller is killed. Afterwards it lives on by itself. Progress is told line by
-// line.
+// A Session is a guest that ends with its caller, however that ends, unless it is
+// released. Meanwhile it can be found as any other.
+type Session struct {
+	Running
+	s *spawned
+}
+
+// Start starts a supervisor and waits until its guest runs: an enclave has sent its
+// heartbeat, the agent of an instance answers. Until then ctx ends it. Progress is
+// told line by line.
 //
-// What the supervisor says went wrong is a [*StartError]. When Spawn fails
-// nothing is left.
-func Spawn(ctx context.Context, order Order, progress func(string)) (Description, error) {
+// What the supervisor says went wrong is a [*GuestError]. When Start fails nothing
+// is left.
+func Start(ctx context.Context, order Order, progress func(string)) (*Session, error) {
 	s, err := spawn()
 	if err != nil {
-		return Description{}, fmt.Errorf("start supervisor: %w", err)
+		return nil, fmt.Errorf("start supervisor: %w", err)
 	}
 	stop := context.AfterFunc(ctx, s.abandon)
-	d, err := s.wait(order, progress)
-	// Either ctx ended first, and the supervisor was told to give up, or it gets
-	// its release.
-	if stop() && err == nil {
-		if err = s.release(); err == nil {
-			return d, nil
-		}
+	ready, err := s.wait(order, progress)
+	stopped := stop() // or ctx ended first, and the supervisor was told to give up
+	go s.drain()
+	if stopped && err == nil {
+		return &Session{Running{Client: newClient(ready.Dir), Description: *ready.Ready}, s}, nil
 	}
-	s.abandon()
-	ended := s.join()
+	state, _ := s.end()
 	switch {
 	case ctx.Err() != nil:
 		err = ctx.Err()
 	case errors.Is(err, errSilent):
-		err = fmt.Errorf("the process that looks after the enclave ended before the enclave ran (%s)", ended)
+		err = fmt.Errorf("the process that looks after the %s ended before the %[1]s ran (%s)", order.kind(), state)
 	}
-	return Description{}, err
+	return nil, err
+}
+
+// Release lets the guest live on by itself, and ends the session. When it fails
+// nothing is left.
+func (s *Session) Release() error {
+	err := s.s.release()
+	if errors.Is(err, errSilent) {
+		state, why := s.s.end()
+		if err = why; err == nil {
+			err = fmt.Errorf("the process that looks after %s has ended (%s)", &s.Description, state)
+		}
+	}
+	return err
+}
+
+// Close ends the guest and returns when nothing is left of it. The error is a
+// [*GuestError] if the guest had failed by itself.
+func (s *Session) Close() error {
+	_, err := s.s.end()
+	return err
+}
+
+// Spawn is [Start] and [Session.Release].
+func Spawn(ctx context.Context, order Order, progress func(string)) (Description, error) {
+	s, err := Start(ctx, order, progress)
+	if err != nil {
+		return Description{}, err
+	}
+	if err := s.Release(); err != nil {
+		return Description{}, err
+	}
+	return s.Description, nil
 }
 
 // errSilent says that a supervisor ended without a word.
-var errSilent = errors.New("no report")
+var errSilent = errors.New("the supervisor has ended")
 
 // spawned is a supervisor that has not been released.
 type spawned struct {
-	cmd    *exec.Cmd
-	stdin  io.WriteCloser
-	stdout io.ReadCloser
+	cmd     *exec.Cmd
+	stdin   io.WriteCloser
+	stdout  io.ReadCloser
+	reports *json.Decoder
+
+	abandoned sync.Once
+	drained   chan struct{} // closed by drain
+	last      string        // the error that it reported; to be read when drained
 }
 
 func spawn() (*spawned, error) {
@@ -77,27 +118,42 @@ func spawn() (*spawned, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &spawned{cmd, stdin, stdout}, cmd.Start()
+	s := &spawned{cmd: cmd, stdin: stdin, stdout: stdout, reports: json.NewDecoder(stdout), drained: make(chan struct{})}
+	return s, cmd.Start()
 }
 
-// wait gives the order and follows the reports until the enclave runs.
-func (s *spawned) wait(order Order, progress func(string)) (Description, error) {
+// wait gives the order and follows the reports until the guest runs.
+func (s *spawned) wait(order Order, progress func(string)) (report, error) {
 	if err := json.NewEncoder(s.stdin).Encode(order); err != nil {
-		return Description{}, errSilent // it does not read
+		return report{}, errSilent // it does not read
 	}
-	reports := json.NewDecoder(s.stdout)
 	for {
 		var r report
-		if err := reports.Decode(&r); err != nil {
-			return Description{}, errSilent
+		if err := s.reports.Decode(&r); err != nil {
+			return report{}, errSilent
 		}
 		switch {
-		case r.Ready != nil:
-			return *r.Ready, nil
+		case r.Ready != nil && r.Ready.valid():
+			return r, nil
 		case r.Error != "":
-			return Description{}, &StartError{Text: r.Error}
+			return report{}, &GuestError{Text: r.Error}
 		case r.Progress != "":
 			progress(r.Progress)
+		}
+	}
+}
+
+// drain reads what the supervisor has to say further, or it would wait for a reader.
+func (s *spawned) drain() {
+	defer close(s.drained)
+	for {
+		var r report
+		if err := s.reports.Decode(&r); err != nil {
+			_, _ = io.Copy(io.Discard, s.stdout) // what is no report
+			return
+		}
+		if r.Error != "" {
+			s.last = r.Error
 		}
 	}
 }
@@ -107,21 +163,31 @@ func (s *spawned) release() error {
 	if err := json.NewEncoder(s.stdin).Encode(release{true}); err != nil {
 		return errSilent
 	}
-	_ = s.stdin.Close()
+	select {
+	case <-s.drained: // the last of its descriptors may be closed a little later
+		return errSilent
+	default:
+	}
+	s.abandon() // no more: it has its release
 	_ = s.stdout.Close()
+	<-s.drained
 	return s.cmd.Process.Release()
 }
 
 // abandon tells the supervisor to give up: the end of its input, before it was
 // released, is the end of its caller.
-func (s *spawned) abandon() { _ = s.stdin.Close() }
+func (s *spawned) abandon() { s.abandoned.Do(func() { _ = s.stdin.Close() }) }
 
-// join waits for the end of a supervisor that was told to give up, and says how
-// it ended.
-func (s *spawned) join() string {
+// end makes the supervisor give up and waits for it. It says how it ended, and what
+// failure of the guest it reported, if any.
+func (s *spawned) end() (state string, err error) {
+	s.abandon()
 	kill := time.AfterFunc(abandonTimeout, func() { _ = s.cmd.Process.Kill() })
 	defer kill.Stop()
-	_, _ = io.Copy(io.Discard, s.stdout) // or it would wait for a reader
+	<-s.drained
 	_ = s.cmd.Wait()
-	return s.cmd.ProcessState.String()
+	if s.last != "" && s.last != errAbandoned.Error() {
+		err = &GuestError{Text: s.last}
+	}
+	return s.cmd.ProcessState.String(), err
 }

@@ -14,32 +14,132 @@ import (
 	"time"
 )
 
-// These tests start real supervisor processes; only the enclave is a fake.
+// These tests start real supervisor processes; only the guest is a fake.
+
+// bothKinds runs a test with an enclave and with an instance.
+func bothKinds(t *testing.T, test func(t *testing.T, kind string, o Order)) {
+	for kind, o := range testOrders {
+		t.Run(kind, func(t *testing.T) { test(t, kind, o) })
+	}
+}
+
+// pidOf is the process id of a guest's supervisor.
+func pidOf(d Description) int {
+	if d.Instance != nil {
+		return d.Instance.Info.ProcessID
+	}
+	return d.Enclave.ProcessID
+}
 
 func TestSpawn(t *testing.T) {
-	base := useBase(t)
-	t.Setenv(plotEnv, "run")
-	var progress []string
-	d, err := Spawn(within(t), Order{Enclave: testConfig}, func(s string) { progress = append(progress, s) })
-	if err != nil {
-		t.Fatal(err)
+	bothKinds(t, func(t *testing.T, kind string, o Order) {
+		base := useBase(t)
+		t.Setenv(plotEnv, "run")
+		var progress []string
+		d, err := Spawn(within(t), o, func(s string) { progress = append(progress, s) })
+		if err != nil {
+			t.Fatal(err)
+		}
+		if len(progress) != 1 || progress[0] != "plot run" {
+			t.Errorf("progress %q", progress)
+		}
+		if !strings.HasPrefix(d.String(), kind+" i-") {
+			t.Errorf("description of %s", d.String())
+		}
+		pid := pidOf(d)
+		if sid, err := sessionOf(pid); err != nil || sid != pid {
+			t.Errorf("the supervisor is in session %d, %v; want one of its own, which no Ctrl-C reaches", sid, err)
+		}
+		running, err := List(within(t), base)
+		if err != nil || len(running) != 1 || pidOf(running[0].Description) != pid {
+			t.Fatalf("running: %v, %v", running, err)
+		}
+		if err := running[0].Terminate(within(t)); err != nil {
+			t.Fatal(err)
+		}
+		processEnds(t, pid)
+		nothingLeft(t, base)
+	})
+}
+
+// A session's guest is one as any other, and ends with the session.
+func TestSession(t *testing.T) {
+	bothKinds(t, func(t *testing.T, kind string, o Order) {
+		base := useBase(t)
+		t.Setenv(plotEnv, "run")
+		ctx, cancel := context.WithCancel(within(t))
+		s, err := Start(ctx, o, func(string) {})
+		if err != nil {
+			t.Fatal(err)
+		}
+		cancel() // bounds the start only
+		running, err := List(within(t), base)
+		if err != nil || len(running) != 1 || running[0].ID() != s.ID() {
+			t.Errorf("running: %v, %v", running, err)
+		}
+		if d, err := s.Describe(within(t)); err != nil || d.ID() != s.ID() {
+			t.Errorf("the session's own client: %v, %v", d, err)
+		}
+		for range 2 {
+			if err := s.Close(); err != nil {
+				t.Error(err)
+			}
+		}
+		if list, err := List(within(t), base); err != nil || len(list) > 0 {
+			t.Errorf("after Close: %v, %v", list, err)
+		}
+		nothingLeft(t, base)
+	})
+}
+
+// The end of a guest during a session is told with its reason.
+func TestSessionGuestEnds(t *testing.T) {
+	for plot, want := range map[string]string{"panic": "the guest panicked", "leave": ""} {
+		t.Run(plot, func(t *testing.T) {
+			bothKinds(t, func(t *testing.T, kind string, o Order) {
+				base := useBase(t)
+				t.Setenv(plotEnv, plot)
+				s, err := Start(within(t), o, func(string) {})
+				if err != nil {
+					t.Fatal(err)
+				}
+				if c, err := s.Dial(within(t), 7); err == nil { // else it was faster
+					c.Close()
+				}
+				until(t, "the guest's end", func() bool {
+					list, err := List(t.Context(), base)
+					return err == nil && len(list) == 0
+				})
+				err = s.Close()
+				var guest *GuestError
+				if said := errors.As(err, &guest); said != (want != "") || said && guest.Text != want {
+					t.Errorf("Close = %v, want %q", err, want)
+				}
+				nothingLeft(t, base)
+			})
+		})
 	}
-	if len(progress) != 1 || progress[0] != "plot run" {
-		t.Errorf("progress %q", progress)
-	}
-	pid := d.Enclave.ProcessID
-	if sid, err := sessionOf(pid); err != nil || sid != pid {
-		t.Errorf("the supervisor is in session %d, %v; want one of its own, which no Ctrl-C reaches", sid, err)
-	}
-	running, err := List(within(t), base)
-	if err != nil || len(running) != 1 || running[0].Enclave.ProcessID != pid {
-		t.Fatalf("running: %v, %v", running, err)
-	}
-	if err := running[0].Terminate(within(t)); err != nil {
-		t.Fatal(err)
-	}
-	processEnds(t, pid)
-	nothingLeft(t, base)
+}
+
+// A release that comes too late is no success.
+func TestReleaseTooLate(t *testing.T) {
+	bothKinds(t, func(t *testing.T, kind string, o Order) {
+		base := useBase(t)
+		t.Setenv(plotEnv, "run")
+		s, err := Start(within(t), o, func(string) {})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := syscall.Kill(pidOf(s.Description), syscall.SIGKILL); err != nil {
+			t.Fatal(err)
+		}
+		<-s.s.drained
+		want := "the process that looks after " + s.String() + " has ended (signal: killed)"
+		if err := s.Release(); err == nil || err.Error() != want {
+			t.Errorf("Release = %v, want %q", err, want)
+		}
+		nothingLeft(t, base)
+	})
 }
 
 // sessionOf is the session of a process.
@@ -65,21 +165,23 @@ func TestSpawnFails(t *testing.T) {
 	tests := []struct{ plot, want string }{
 		{"fail", "no QEMU here"},
 		{"end", "the guest panicked"},
-		{"die", "the process that looks after the enclave ended before the enclave ran (signal: killed)"},
+		{"die", "the process that looks after the KIND ended before the KIND ran (signal: killed)"},
 	}
 	for _, tt := range tests {
 		t.Run(tt.plot, func(t *testing.T) {
-			base := useBase(t)
-			t.Setenv(plotEnv, tt.plot)
-			_, err := Spawn(within(t), Order{Enclave: testConfig}, func(string) {})
-			if err == nil || err.Error() != tt.want {
-				t.Errorf("Spawn = %v, want %q", err, tt.want)
-			}
-			var start *StartError
-			if said := tt.plot != "die"; errors.As(err, &start) != said {
-				t.Errorf("error %T; the supervisor's own words: %v", err, said)
-			}
-			nothingLeft(t, base)
+			bothKinds(t, func(t *testing.T, kind string, o Order) {
+				base := useBase(t)
+				t.Setenv(plotEnv, tt.plot)
+				_, err := Spawn(within(t), o, func(string) {})
+				if want := strings.ReplaceAll(tt.want, "KIND", kind); err == nil || err.Error() != want {
+					t.Errorf("Spawn = %v, want %q", err, want)
+				}
+				var guest *GuestError
+				if said := tt.plot != "die"; errors.As(err, &guest) != said {
+					t.Errorf("error %T; the supervisor's own words: %v", err, said)
+				}
+				nothingLeft(t, base)
+			})
 		})
 	}
 }
@@ -87,14 +189,16 @@ func TestSpawnFails(t *testing.T) {
 func TestSpawnCancelled(t *testing.T) {
 	for _, plot := range []string{"silent", "late"} {
 		t.Run(plot, func(t *testing.T) {
-			base := useBase(t)
-			t.Setenv(plotEnv, plot)
-			ctx, cancel := context.WithCancel(within(t))
-			_, err := Spawn(ctx, Order{Enclave: testConfig}, func(string) { cancel() })
-			if !errors.Is(err, context.Canceled) {
-				t.Errorf("Spawn = %v, want the context's error", err)
-			}
-			nothingLeft(t, base)
+			bothKinds(t, func(t *testing.T, kind string, o Order) {
+				base := useBase(t)
+				t.Setenv(plotEnv, plot)
+				ctx, cancel := context.WithCancel(within(t))
+				_, err := Spawn(ctx, o, func(string) { cancel() })
+				if !errors.Is(err, context.Canceled) {
+					t.Errorf("Spawn = %v, want the context's error", err)
+				}
+				nothingLeft(t, base)
+			})
 		})
 	}
 	t.Run("before", func(t *testing.T) {
@@ -102,30 +206,43 @@ func TestSpawnCancelled(t *testing.T) {
 		t.Setenv(plotEnv, "run")
 		ctx, cancel := context.WithCancel(t.Context())
 		cancel()
-		if _, err := Spawn(ctx, Order{Enclave: testConfig}, func(string) {}); !errors.Is(err, context.Canceled) {
+		if _, err := Spawn(ctx, Order{Enclave: &testConfig}, func(string) {}); !errors.Is(err, context.Canceled) {
 			t.Errorf("Spawn = %v, want the context's error", err)
 		}
 		nothingLeft(t, base)
 	})
 }
 
-// kill -9 of the caller before the enclave runs ends the supervisor.
-func TestSpawnCallerKilled(t *testing.T) {
-	base := useBase(t)
-	cmd := exec.Command(os.Args[0])
-	cmd.Env = append(os.Environ(), callerEnv+"=1", plotEnv+"=silent")
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
+// kill -9 of the caller ends the supervisor: before the guest runs, and during a
+// session.
+func TestCallerKilled(t *testing.T) {
+	for plot, running := range map[string]int{"silent": 0, "run": 1} {
+		t.Run(plot, func(t *testing.T) {
+			bothKinds(t, func(t *testing.T, kind string, _ Order) {
+				base := useBase(t)
+				cmd := exec.Command(os.Args[0])
+				cmd.Env = append(os.Environ(), callerEnv+"="+kind, plotEnv+"="+plot)
+				stdin, err := cmd.StdinPipe() // which never ends
+				if err != nil {
+					t.Fatal(err)
+				}
+				defer stdin.Close()
+				if err := cmd.Start(); err != nil {
+					t.Fatal(err)
+				}
+				until(t, "the supervisor's start", func() bool {
+					dirs, err := filepath.Glob(filepath.Join(base, "*.state"))
+					list, listErr := List(t.Context(), base)
+					return err == nil && len(dirs) == 1 && listErr == nil && len(list) == running
+				})
+				if err := cmd.Process.Kill(); err != nil {
+					t.Fatal(err)
+				}
+				_ = cmd.Wait() // killed
+				nothingLeft(t, base)
+			})
+		})
 	}
-	until(t, "the supervisor's start", func() bool {
-		dirs, err := filepath.Glob(filepath.Join(base, "*.state"))
-		return err == nil && len(dirs) == 1
-	})
-	if err := cmd.Process.Kill(); err != nil {
-		t.Fatal(err)
-	}
-	_ = cmd.Wait() // killed
-	nothingLeft(t, base)
 }
 
 // kill -9 of the supervisor leaves nothing, and its CID and name are free.
@@ -133,7 +250,7 @@ func TestSupervisorKilled(t *testing.T) {
 	base := useBase(t)
 	t.Setenv(plotEnv, "run")
 	for range 2 {
-		d, err := Spawn(within(t), Order{Enclave: testConfig}, func(string) {})
+		d, err := Spawn(within(t), Order{Enclave: &testConfig}, func(string) {})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -156,7 +273,7 @@ func TestSupervisorKilled(t *testing.T) {
 func TestSupervisorSpeaksTooLate(t *testing.T) {
 	useBase(t)
 	t.Setenv(plotEnv, "chatter")
-	d, err := Spawn(within(t), Order{Enclave: testConfig}, func(string) {})
+	d, err := Spawn(within(t), Order{Enclave: &testConfig}, func(string) {})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -185,7 +302,7 @@ func TestListWithOneStopped(t *testing.T) {
 	t.Setenv(plotEnv, "run")
 	var pids []int
 	for range 2 {
-		d, err := Spawn(within(t), Order{Enclave: testConfig}, func(string) {})
+		d, err := Spawn(within(t), Order{Enclave: &testConfig}, func(string) {})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -230,7 +347,7 @@ func TestOrderSurvivesTheWay(t *testing.T) {
 	t.Setenv(plotEnv, "run")
 	cfg := testConfig
 	cfg.EIFPath = "/" + strings.Repeat("x", 200<<10) + "/app.eif"
-	d, err := Spawn(within(t), Order{Enclave: cfg}, func(string) {})
+	d, err := Spawn(within(t), Order{Enclave: &cfg}, func(string) {})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -1,7 +1,6 @@
 package supervisor
 
 import (
-	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -14,15 +13,15 @@ import (
 )
 
 // A Starter makes the Host for an Order; its caller closes it. Progress goes to
-// whoever waits for the enclave.
+// whoever waits for the guest.
 type Starter func(ctx context.Context, order Order, progress func(string)) (Host, error)
 
 // errAbandoned is what a supervisor says to nobody.
-var errAbandoned = errors.New("the process that started the enclave ended before the enclave ran")
+var errAbandoned = errors.New("the process that started the supervisor has ended")
 
 // Supervise is the life of a supervisor: it reads an Order from in, starts the
-// enclave, reports on out, and returns when the enclave has ended. ctx ends it
-// early; so does the end of in before the release.
+// guest, reports on out, and returns when the guest has ended. ctx ends it early; so
+// does the end of in before the release.
 //
 // Writing to a pipe whose reader is gone must not kill the process: its caller
 // lets it survive SIGPIPE. A goroutine reads in and outlives Supervise, until in
@@ -81,8 +80,7 @@ func (s *supervision) silence() {
 }
 
 func (s *supervision) run(ctx context.Context) (err error) {
-	specs, err := parseForwards(s.order.Forwards)
-	if err != nil {
+	if err := s.order.check(); err != nil {
 		return err
 	}
 	host, err := s.start(ctx, s.order, func(text string) { s.report(report{Progress: text}) })
@@ -90,61 +88,32 @@ func (s *supervision) run(ctx context.Context) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, host.Close()) }()
-
-	cfg := s.order.Enclave
 	claimed, err := openClaims(filepath.Dir(host.Dir()))
 	if err != nil {
 		return err
 	}
 	defer claimed.close()
-	if cfg.CID, err = claimed.cid(cfg.CID); err != nil {
-		return err
-	}
-	if cfg.Name, err = claimed.name(cmp.Or(cfg.Name, emulator.DefaultName(cfg.EIFPath))); err != nil {
-		return err
-	}
-	parent := newParent(host)
-	forwards, err := listenForwards(parent, specs)
+	w, err := s.order.begin(ctx, host, claimed)
 	if err != nil {
 		return err
 	}
-	defer forwards.close()
-	cfg.Remove = forwards.paths()
-
-	e, err := host.StartEnclave(ctx, cfg)
-	if err != nil {
-		return err
-	}
-	parent.enclave = e
-	forwards.start(host.Log())
-	return s.follow(ctx, host, parent, forwards)
+	defer w.close()
+	return s.follow(ctx, host.Dir(), w)
 }
 
-// follow is run from the enclave's start to its end.
-func (s *supervision) follow(ctx context.Context, host Host, parent *parent, forwards forwardSet) error {
-	e := parent.enclave
-	if err := e.WaitRunning(ctx); err != nil {
-		return err
-	}
-	parent.ran()
-	now := func() Description {
-		d := describe(e.Info())
-		d.RootPEM = string(host.RootPEM())
-		d.EIFPath = s.order.Enclave.EIFPath
-		d.Forwards = forwards.describe()
-		return d
-	}
-	control, err := serve(host.Dir(), e, parent.Dial, now)
+// follow is run while the guest runs.
+func (s *supervision) follow(ctx context.Context, dir string, w *ward) error {
+	control, err := serve(dir, w)
 	if err != nil {
 		return err
 	}
 	// Whoever asked for the end gets the answer that it came.
 	defer control.close()
-	ready := now()
-	s.report(report{Ready: &ready})
+	ready := w.describe()
+	s.report(report{Ready: &ready, Dir: dir})
 	select {
-	case <-e.Done():
-		return nil
+	case <-w.Done():
+		return w.Err()
 	case <-ctx.Done(): // also if the release does not come
 		return ctx.Err()
 	}

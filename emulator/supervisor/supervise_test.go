@@ -21,21 +21,25 @@ import (
 
 // A session is a Supervise in this process, between two pipes.
 type session struct {
-	t       *testing.T
-	base    string
-	enclave *fakeEnclave
-	host    *fakeHost
-	order   *json.Encoder
-	hangUp  func() // what the kernel does when the caller ends
-	reports *json.Decoder
-	done    chan error
-	cfg     emulator.EnclaveConfig // as the Host got it
+	t        *testing.T
+	base     string
+	enclave  *fakeEnclave
+	instance *fakeInstance
+	host     *fakeHost
+	order    *json.Encoder
+	hangUp   func() // what the kernel does when the caller ends
+	reports  *json.Decoder
+	done     chan error
+
+	// As the Host got it.
+	cfg         emulator.EnclaveConfig
+	instanceCfg emulator.InstanceConfig
 }
 
 // supervise starts one; edit may change the fake before anything happens.
 func supervise(t *testing.T, ctx context.Context, edit func(s *session)) *session {
 	t.Helper()
-	s := &session{t: t, base: useBase(t), enclave: newFakeEnclave(), done: make(chan error, 1)}
+	s := &session{t: t, base: useBase(t), enclave: newFakeEnclave(), instance: newFakeInstance(), done: make(chan error, 1)}
 	orders, order := io.Pipe()
 	reports, report := io.Pipe()
 	s.order, s.reports = json.NewEncoder(order), json.NewDecoder(reports)
@@ -50,6 +54,8 @@ func supervise(t *testing.T, ctx context.Context, edit func(s *session)) *sessio
 			return nil, err
 		}
 		h.start = func(cfg emulator.EnclaveConfig) error { s.cfg = cfg; return nil }
+		h.instance = s.instance
+		h.launch = func(cfg emulator.InstanceConfig) error { s.instanceCfg = cfg; return nil }
 		s.host = h
 		return h, nil
 	}
@@ -61,6 +67,7 @@ func supervise(t *testing.T, ctx context.Context, edit func(s *session)) *sessio
 	t.Cleanup(func() {
 		s.hangUp()
 		s.enclave.end()
+		s.instance.end()
 		_, _ = io.Copy(io.Discard, reports)
 		nothingLeft(t, s.base)
 	})
@@ -97,7 +104,7 @@ func (s *session) end() error {
 func TestSupervise(t *testing.T) {
 	s := supervise(t, t.Context(), func(s *session) { s.enclave.info.Measurements = measured })
 	socket := filepath.Join(t.TempDir(), "app.sock")
-	s.send(Order{Enclave: testConfig, Forwards: []string{"unix:" + socket + "=vsock:5005", "tcp:127.0.0.1:0=vsock:5005"}})
+	s.send(Order{Enclave: &testConfig, Forwards: []string{"unix:" + socket + "=vsock:5005", "tcp:127.0.0.1:0=vsock:5005"}})
 	if r := s.next(); r.Progress != "starting" {
 		t.Fatalf("report %+v", r)
 	}
@@ -123,6 +130,9 @@ func TestSupervise(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	if r.Dir != s.host.Dir() {
+		t.Errorf("state directory %s, want %s", r.Dir, s.host.Dir())
+	}
 	if diff := cmp.Diff(*r.Ready, found.Description); diff != "" {
 		t.Errorf("description (-ready +found):\n%s", diff)
 	}
@@ -137,12 +147,129 @@ func TestSupervise(t *testing.T) {
 	}
 }
 
-// Until the release the caller's end is the enclave's, at every point.
+func TestSuperviseInstance(t *testing.T) {
+	s := supervise(t, t.Context(), func(s *session) {
+		s.instance.enclaves = []emulator.EnclaveInfo{{EnclaveID: "i-1-enc2", EnclaveCID: 16}}
+	})
+	order := emulator.InstanceConfig{Name: "web", Type: "m5.large", CPUs: 2, MemoryMiB: 512, Cold: true}
+	s.send(Order{Instance: &order})
+	if r := s.next(); r.Progress != "starting" {
+		t.Fatalf("report %+v", r)
+	}
+	s.instance.run()
+	r := s.next()
+	if r.Ready == nil || r.Ready.Instance == nil || r.Ready.Enclave != nil {
+		t.Fatalf("report %+v, want that an instance is ready", r)
+	}
+	if diff := cmp.Diff(order, s.instanceCfg); diff != "" {
+		t.Errorf("configuration (-want +got):\n%s", diff)
+	}
+	if i := r.Ready.Instance; i.Info.Name != "web" || i.Info.InstanceType != "m5.large" || len(i.Enclaves) != 1 || r.Ready.RootPEM != "root" {
+		t.Errorf("ready: %+v", r.Ready)
+	}
+	s.send(release{true})
+	s.hangUp()
+
+	list, err := List(within(t), s.base)
+	if err != nil || len(list) != 1 {
+		t.Fatalf("List = %v, %v", list, err)
+	}
+	if diff := cmp.Diff(*r.Ready, list[0].Description); diff != "" {
+		t.Errorf("description (-ready +listed):\n%s", diff)
+	}
+	// It is no enclave of the Host, and neither are those in it.
+	if e := Enclaves(list); len(e) > 0 {
+		t.Errorf("enclaves %v", e)
+	}
+	for _, name := range []string{"web", "i-1-enc2"} {
+		if _, err := Find(within(t), s.base, "", name); !errors.Is(err, ErrNotFound) {
+			t.Errorf("Find(%s) = %v", name, err)
+		}
+	}
+	found, err := Resolve(within(t), s.base, "web")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := found[0].Terminate(within(t)); err != nil {
+		t.Error(err)
+	}
+	if err := s.end(); err != nil {
+		t.Errorf("Supervise = %v", err)
+	}
+}
+
+// Whoever names an instance means that one, so there is no second with the name; one
+// without a name claims none.
+func TestSuperviseInstanceName(t *testing.T) {
+	base := useBase(t)
+	other, err := openClaims(base)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer other.close()
+	if err := other.exactName("web"); err != nil {
+		t.Fatal(err)
+	}
+	launched := errors.New("launched")
+	run := func(name string) error {
+		in := strings.NewReader(mustJSON(t, Order{Instance: &emulator.InstanceConfig{Name: name}}))
+		// The end of the pipe is not the end of the caller here.
+		return Supervise(t.Context(), io.MultiReader(in, silence{t.Context()}), io.Discard, func(context.Context, Order, func(string)) (Host, error) {
+			h, err := newFakeHost(newFakeEnclave())
+			if err == nil {
+				h.launch = func(emulator.InstanceConfig) error { return launched }
+			}
+			return h, err
+		})
+	}
+	want := `instance name is "web", which another instance or enclave of yours has (nitrolab ps lists them); allowed is one that is free, or none`
+	if err := run("web"); err == nil || err.Error() != want {
+		t.Errorf("a name that is taken: %v, want %s", err, want)
+	}
+	for _, name := range []string{"app", "", "web_1"} {
+		if err := run(name); !errors.Is(err, launched) {
+			t.Errorf("name %q: %v", name, err)
+		}
+	}
+	if cid, err := other.cid(0); cid != firstCID || err != nil {
+		t.Errorf("CID %d, %v; instances take none", cid, err)
+	}
+}
+
+// silence is the pipe of a caller that says nothing more.
+type silence struct{ ctx context.Context }
+
+func (s silence) Read([]byte) (int, error) {
+	<-s.ctx.Done()
+	return 0, io.EOF
+}
+
+// What a guest that failed by itself had to say is the last report.
+func TestSuperviseGuestFails(t *testing.T) {
+	s := supervise(t, t.Context(), nil)
+	s.send(Order{Instance: &emulator.InstanceConfig{}})
+	s.next()
+	s.instance.run()
+	if r := s.next(); r.Ready == nil {
+		t.Fatalf("report %+v", r)
+	}
+	s.instance.err = errors.New("QEMU broke")
+	s.instance.end()
+	if r := s.next(); r.Error != "QEMU broke" {
+		t.Errorf("report %+v", r)
+	}
+	if err := s.end(); err == nil {
+		t.Error("no error")
+	}
+}
+
+// Until the release the caller's end is the guest's, at every point.
 func TestSuperviseAbandoned(t *testing.T) {
 	tests := map[string]func(s *session){
-		"before the heartbeat": func(*session) {},
+		"before it runs": func(*session) {},
 		"before the release": func(s *session) {
 			s.enclave.run()
+			s.instance.run()
 			if r := s.next(); r.Ready == nil {
 				s.t.Errorf("report %+v", r)
 			}
@@ -151,17 +278,19 @@ func TestSuperviseAbandoned(t *testing.T) {
 	}
 	for name, do := range tests {
 		t.Run(name, func(t *testing.T) {
-			s := supervise(t, t.Context(), nil)
-			s.send(Order{Enclave: testConfig})
-			s.next()
-			do(s)
-			s.hangUp()
-			if r := s.next(); r.Error != errAbandoned.Error() {
-				t.Errorf("report %+v", r)
-			}
-			if err := s.end(); !errors.Is(err, errAbandoned) {
-				t.Errorf("Supervise = %v", err)
-			}
+			bothKinds(t, func(t *testing.T, kind string, o Order) {
+				s := supervise(t, t.Context(), nil)
+				s.send(o)
+				s.next()
+				do(s)
+				s.hangUp()
+				if r := s.next(); r.Error != errAbandoned.Error() {
+					t.Errorf("report %+v", r)
+				}
+				if err := s.end(); !errors.Is(err, errAbandoned) {
+					t.Errorf("Supervise = %v", err)
+				}
+			})
 		})
 	}
 }
@@ -169,7 +298,7 @@ func TestSuperviseAbandoned(t *testing.T) {
 func TestSuperviseSignal(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	s := supervise(t, ctx, nil)
-	s.send(Order{Enclave: testConfig})
+	s.send(Order{Enclave: &testConfig})
 	s.next()
 	s.enclave.run()
 	s.next()
@@ -200,7 +329,7 @@ func TestSuperviseFails(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			s := supervise(t, t.Context(), tt.edit)
-			s.send(Order{Enclave: testConfig, Forwards: tt.Forwards})
+			s.send(Order{Enclave: &testConfig, Forwards: tt.Forwards})
 			r := s.next()
 			for r.Progress != "" {
 				r = s.next()
@@ -221,12 +350,13 @@ func TestSuperviseFails(t *testing.T) {
 type order struct{ Forwards []string }
 
 func TestSuperviseStrangeOrders(t *testing.T) {
-	for _, text := range []string{"", "{", "null", "[]", `{"Enclave": 1}`, "\x00\xff"} {
+	started := errors.New("started")
+	for _, text := range []string{"", "{", "null", "[]", `{"Enclave": 1}`, "\x00\xff", "{}", `{"Enclave": {}, "Instance": {}}`, `{"Instance": {}, "Forwards": ["vsock:1=tcp:a:1"]}`} {
 		err := Supervise(t.Context(), strings.NewReader(text), io.Discard, func(context.Context, Order, func(string)) (Host, error) {
-			return nil, errors.New("started")
+			return nil, started
 		})
-		if err == nil {
-			t.Errorf("order %q: no error", text)
+		if err == nil || errors.Is(err, started) {
+			t.Errorf("order %q: %v", text, err)
 		}
 	}
 }
@@ -242,7 +372,7 @@ func TestSuperviseClaims(t *testing.T) {
 	if _, err := other.cid(16); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := other.name("app"); err != nil {
+	if _, err := other.nextName("app"); err != nil {
 		t.Fatal(err)
 	}
 	run := func(cfg emulator.EnclaveConfig) (emulator.EnclaveConfig, error) {
@@ -252,7 +382,7 @@ func TestSuperviseClaims(t *testing.T) {
 		var got emulator.EnclaveConfig
 		caller, hangUp := io.Pipe()
 		defer hangUp.Close()
-		in := io.MultiReader(strings.NewReader(mustJSON(t, Order{Enclave: cfg})), caller)
+		in := io.MultiReader(strings.NewReader(mustJSON(t, Order{Enclave: &cfg})), caller)
 		err := Supervise(t.Context(), in, io.Discard, func(context.Context, Order, func(string)) (Host, error) {
 			h, err := newFakeHost(e)
 			if err == nil {
@@ -387,6 +517,7 @@ func TestParseForwards(t *testing.T) {
 // Whatever comes over the pipe, a supervisor says what is wrong and ends.
 func FuzzSupervise(f *testing.F) {
 	f.Add([]byte(`{"Enclave": {"EIFPath": "/x", "MemoryMiB": 64, "CPUs": 1}, "Forwards": ["vsock:1=tcp:a:1"]}`))
+	f.Add([]byte(`{"Instance": {"Name": "x", "CPUs": 4, "Image": {"Kernel": "/k"}}} {"Release": true}`))
 	f.Add([]byte(`{} {"Release": true}`))
 	f.Add([]byte(`{"Forwards": ["="]}`))
 	f.Fuzz(func(t *testing.T, in []byte) {

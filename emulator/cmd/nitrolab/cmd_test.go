@@ -85,12 +85,32 @@ func TestUsage(t *testing.T) {
 		{[]string{"demo", "x"}, `argument is "x"; nitrolab demo takes flags only`, "nitrolab demo"},
 		{[]string{"demo", "--accel", "x"}, `invalid argument "x" for "--accel" flag: allowed are auto, kvm and tcg`, "nitrolab demo"},
 		{[]string{"demo", "--accel"}, "flag needs an argument: --accel", "nitrolab demo"},
-		{[]string{"shell", "a", "b"}, `arguments are ["a" "b"]; allowed is one ENCLAVE-ID`, "nitrolab shell"},
-		{[]string{"console"}, "at least one of the flags in the group [enclave-id enclave-name] is required", "nitrolab console"},
-		{[]string{"console", "--enclave-id", "x", "--enclave-name", "y"}, "none of the others can be", "nitrolab console"},
+		{[]string{"shell", "a", "b"}, `arguments are ["a" "b"]; allowed is one id or name`, "nitrolab shell"},
+		{[]string{"shell", "--enclave", "a"}, `argument is "a"; with --enclave there is none`, "nitrolab shell"},
+		{[]string{"console"}, "0 guests named; allowed is one", "nitrolab console"},
+		{[]string{"console", "a", "b"}, "2 guests named; allowed is one", "nitrolab console"},
+		{[]string{"console", "a", "--enclave-name", "y"}, "2 guests named; allowed is one", "nitrolab console"},
+		{[]string{"console", "--enclave-id", "x", "--enclave-name", "y"}, "2 guests named; allowed is one", "nitrolab console"},
 		{[]string{"console", "--enclave-id", "x", "--disconnect-timeout", "-1"}, "allowed are 0 to 2147483647", "nitrolab console"},
 		{[]string{"terminate-enclave"}, "at least one of the flags in the group [enclave-id enclave-name all] is required", "nitrolab terminate-enclave"},
 		{[]string{"terminate-enclave", "--all", "--enclave-id", "x"}, "none of the others can be", "nitrolab terminate-enclave"},
+		{[]string{"ps", "x"}, `argument is "x"; nitrolab ps takes flags only`, "nitrolab ps"},
+		{[]string{"terminate"}, "nothing is named; allowed are ids or names, or --all", "nitrolab terminate"},
+		{[]string{"terminate", "--all", "x"}, `arguments are ["x"]; with --all there are none`, "nitrolab terminate"},
+		{[]string{"cp", "x"}, "number of arguments is 1; allowed are SOURCE and DESTINATION", "nitrolab cp"},
+		{[]string{"cp", "x", "./y:z"}, `both "x" and "./y:z" are here; one has to be of the form INSTANCE:PATH`, "nitrolab cp"},
+		{[]string{"cp", "a:x", "b:y"}, `both "a:x" and "b:y" are in a guest; one has to be here`, "nitrolab cp"},
+		{[]string{"cp", "a:", "x"}, `path of "a:" is empty; allowed is INSTANCE:PATH`, "nitrolab cp"},
+		{[]string{"launch", "x"}, `argument is "x"; nitrolab launch takes flags only`, "nitrolab launch"},
+		{[]string{"launch", "--cpus", "1"}, `invalid argument "1" for "--cpus" flag: allowed are 2 to 64`, "nitrolab launch"},
+		{[]string{"launch", "--memory", "100"}, "memory of the instance is 100 MiB; allowed is 256 to 65536 MiB", "nitrolab launch"},
+		{[]string{"launch", "--memory", "65G"}, `invalid argument "65G" for "--memory" flag: allowed are 256 to 65536 MiB, such as 512 or 2G`, "nitrolab launch"},
+		{[]string{"launch", "--instance-type", "m5 xlarge"}, `instance type is "m5 xlarge"; allowed is of the form m5.xlarge`, "nitrolab launch"},
+		{[]string{"launch", "--name", "a:b"}, `invalid argument "a:b" for "--name" flag: allowed are letters, digits, and inside also . _ -`, "nitrolab launch"},
+		{[]string{"launch", "--name", "-a"}, `invalid argument "-a" for "--name" flag`, "nitrolab launch"},
+		{[]string{"launch", "--file", "x"}, `--file is "x"; allowed is LOCAL:GUEST, where GUEST is an absolute path`, "nitrolab launch"},
+		{[]string{"launch", "--file", "x:y"}, `--file is "x:y"; allowed is LOCAL:GUEST, where GUEST is an absolute path`, "nitrolab launch"},
+		{[]string{"launch", "--role", "admin"}, "allowed is the form arn:aws:iam::123456789012:role/name", "nitrolab launch"},
 		{[]string{"verify"}, "number of arguments is 0; allowed is one DOCUMENT", "nitrolab verify"},
 		{[]string{"verify", "--bogus", "x"}, "unknown flag: --bogus", "nitrolab verify"},
 		{[]string{"eif", "measure"}, `required flag(s) "eif-path" not set`, "nitrolab eif measure"},
@@ -132,13 +152,17 @@ func TestUsage(t *testing.T) {
 // What each command's help has to say. A command that is not listed here is one
 // that nobody has looked at.
 var help = map[string][]string{
-	"nitrolab":                   {"Not affiliated with AWS", "not the strength of hardware", "nitrolab demo", "run-enclave", "verify", "shell"},
+	"nitrolab":                   {"Not affiliated with AWS", "not the strength of hardware", "nitrolab demo", "run-enclave", "verify", "shell", "launch", "nitro_enclaves", "ps", "cp", "terminate"},
+	"nitrolab launch":            {"nitro-cli", "nitro_enclaves", "allocator.yaml", "sample.eif", "snapshot", "--name NAME", "--instance-type TYPE", "--cpus NUMBER", "--memory MIB", "--cold", "--file LOCAL:GUEST", "--no-allocator", "--role ARN", "--aws-names", "--accel", "--qemu", "--json", "terminate"},
+	"nitrolab ps":                {"instances", "run-enclave", "--json"},
+	"nitrolab cp":                {"INSTANCE:PATH", "standard", "folder", "Permissions", "agent"},
+	"nitrolab terminate":         {"INSTANCE", "ENCLAVE-ID", "NAME", "--all", "--json", "nothing is ended"},
 	"nitrolab demo":              {"make run", "--json", "--accel", "--qemu"},
 	"nitrolab run-enclave":       {"nitro-cli", "--eif-path FILE", "--memory MIB", "--cpu-count NUMBER", "--cpu-ids IDS", "--enclave-cid CID", "--debug-mode", "--attach-console", "--enclave-name NAME", "--config FILE", "--forward LISTEN=DIAL", "--role ARN", "--aws-names", "--machine FORM", "--hang-timeout TIME", "CID 3", "PCR3", "terminate-enclave"},
 	"nitrolab describe-enclaves": {"--metadata", "JSON"},
-	"nitrolab console":           {"--enclave-id ID", "--enclave-name NAME", "--disconnect-timeout SECONDS", "debug", "64 KiB"},
+	"nitrolab console":           {"INSTANCE", "--enclave-id ID", "--enclave-name NAME", "--disconnect-timeout SECONDS", "debug", "64 KiB", "nitro-cli"},
 	"nitrolab terminate-enclave": {"--enclave-id ID", "--enclave-name NAME", "--all", "JSON"},
-	"nitrolab shell":             {"make shell", "ENCLAVE-ID", "--command COMMAND", "sample --shell", "script", "exit code"},
+	"nitrolab shell":             {"make shell", "INSTANCE", "ENCLAVE-ID", "--command COMMAND", "--enclave", "sample.eif", "nitro-cli", "sample --shell", "script", "exit code"},
 	"nitrolab verify":            {"--root FILE", "--pcr INDEX=HEX", "--eif-path FILE", "--any-pcr", "--nonce HEX", "--user-data HEX", "--public-key HEX", "--max-age TIME", "--at TIME", "--json", "exit code is 0", "1 for a refused", "2 for a mistake", "base64"},
 	"nitrolab root-certificate":  {"host.json", "--aws-names", "emulated"},
 	"nitrolab toolchain":         {"--json", "--packages", "--verify", "--update", "NITROLAB_CACHE", "Nothing is installed"},
@@ -203,9 +227,21 @@ func TestHelp(t *testing.T) {
 
 func TestNothingRuns(t *testing.T) {
 	alone(t)
-	for _, args := range [][]string{{"describe-enclaves"}, {"describe-enclaves", "--metadata"}, {"terminate-enclave", "--all"}} {
-		if r := nitrolab(t, args...); r.code != 0 || r.stdout != "[]\n" || r.stderr != "" {
-			t.Errorf("%q: %+v, want []", args, r)
+	const nothing = "nothing runs; nitrolab launch starts an instance, nitrolab run-enclave an enclave\n"
+	for _, tt := range []struct {
+		args []string
+		want string
+	}{
+		{[]string{"describe-enclaves"}, "[]\n"},
+		{[]string{"describe-enclaves", "--metadata"}, "[]\n"},
+		{[]string{"terminate-enclave", "--all"}, "[]\n"},
+		{[]string{"ps"}, nothing},
+		{[]string{"ps", "--json"}, "{\n  \"instances\": [],\n  \"enclaves\": []\n}\n"},
+		{[]string{"terminate", "--all"}, "nothing runs\n"},
+		{[]string{"terminate", "--all", "--json"}, "[]\n"},
+	} {
+		if r := nitrolab(t, tt.args...); r.code != 0 || r.stdout != tt.want || r.stderr != "" {
+			t.Errorf("%q: %+v, want %q", tt.args, r, tt.want)
 		}
 	}
 	for _, tt := range []struct {
@@ -216,7 +252,15 @@ func TestNothingRuns(t *testing.T) {
 		{[]string{"terminate-enclave", "--enclave-name", "app"}, `enclave name is "app"; no running enclave has it`},
 		{[]string{"console", "--enclave-id", "i-1"}, `enclave id is "i-1"; no running enclave has it`},
 		{[]string{"console", "--enclave-name", "app"}, `enclave name is "app"; no running enclave has it`},
-		{[]string{"shell", "i-1"}, `enclave id is "i-1"; no running enclave has it`},
+		{[]string{"shell", "i-1"}, `"i-1" is no running instance or enclave (nitrolab ps lists them)`},
+		{[]string{"console", "i-1"}, `"i-1" is no running instance or enclave (nitrolab ps lists them)`},
+		{[]string{"cp", "i-1:/x", "-"}, `"i-1" is no running instance or enclave (nitrolab ps lists them)`},
+		{[]string{"cp", "-", "i-1:/x"}, `"i-1" is no running instance or enclave (nitrolab ps lists them)`},
+		{[]string{"terminate", "i-1", "web"}, `"i-1" is no running instance or enclave (nitrolab ps lists them)`},
+		{[]string{"terminate", "i-1", "web", "--json"}, `"web" is no running instance or enclave (nitrolab ps lists them)`},
+		{[]string{"launch", "--file", "/no/such/file:/x"}, "--file: open /no/such/file: no such file or directory"},
+		{[]string{"launch", "--file", "/tmp:/x"}, "--file: /tmp is not a regular file"},
+		{[]string{"cp", "/no/such/file", "i-1:/x"}, "open /no/such/file: no such file or directory"},
 	} {
 		nitrolab(t, tt.args...).wantError(t, 1, tt.want)
 	}
@@ -232,6 +276,7 @@ func TestUnsafeStateDirectory(t *testing.T) {
 	}
 	for _, args := range [][]string{
 		{"describe-enclaves"}, {"terminate-enclave", "--all"}, {"console", "--enclave-id", "x"}, {"shell", "x"},
+		{"ps"}, {"terminate", "--all"}, {"terminate", "x"}, {"console", "x"}, {"cp", "-", "x:/y"}, {"cp", "x:/y", "-"}, {"launch"},
 		{"run-enclave", "--eif-path", "x", "--memory", "64", "--cpu-count", "1"},
 	} {
 		nitrolab(t, args...).wantError(t, 1, "state directory "+dir+" has mode 0777, so others can write there; remove it or set XDG_RUNTIME_DIR")

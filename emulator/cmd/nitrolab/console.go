@@ -1,60 +1,72 @@
 package main
 
 import (
-	"bytes"
-	"io"
-	"unicode/utf8"
+	"context"
+	"errors"
+	"fmt"
+	"math"
+	"time"
 
-	"github.com/nitrolab/nitrolab/emulator/qemu"
+	"github.com/spf13/cobra"
+
+	"github.com/nitrolab/nitrolab/emulator/supervisor"
 )
 
-// consoleWriter makes w safe for what a guest printed, if it is a terminal.
-func consoleWriter(w io.Writer) io.Writer {
-	if isTerminal(w) {
-		return &printable{w: w}
-	}
-	return w
-}
+func newConsole() *cobra.Command {
+	var t target
+	var seconds uint32
+	cmd := &cobra.Command{
+		Use:   "console (INSTANCE | ENCLAVE-ID | NAME | --enclave-id ID | --enclave-name NAME)",
+		Short: "Show the console of an instance or a debug enclave, and what it prints further",
+		Long: `console shows what an instance or a debug enclave has printed lately, 64 KiB at
+most, and goes on as it prints more, until it ends. Ctrl-C ends the view, nothing
+else. The flags are those of nitro-cli.
 
-// printable passes on what [qemu.Printable] leaves. A piece may end inside an
-// escape sequence or a character; that much is kept for the next one.
-type printable struct {
-	w    io.Writer
-	kept []byte
-}
-
-// maxKept is the longest end that is kept: real escape sequences are shorter.
-const maxKept = 64
-
-func (p *printable) Write(b []byte) (int, error) {
-	all := append(p.kept, b...)
-	n := len(all) - unfinished(all)
-	p.kept = bytes.Clone(all[n:])
-	if _, err := io.WriteString(p.w, qemu.Printable(all[:n])); err != nil {
-		return 0, err
-	}
-	return len(b), nil
-}
-
-// unfinished is how many bytes at the end of b may go on in what follows.
-func unfinished(b []byte) int {
-	tail := b[max(0, len(b)-maxKept):]
-	if i := bytes.LastIndexByte(tail, 0x1b); i >= 0 {
-		sequence := tail[i+1:]
-		if len(sequence) == 0 || sequence[0] == '[' && !bytes.ContainsFunc(sequence[1:], final) {
-			return len(tail) - i
-		}
-	}
-	for n := 1; n < utf8.UTFMax && n <= len(b); n++ {
-		if r := b[len(b)-n:]; utf8.RuneStart(r[0]) {
-			if utf8.FullRune(r) {
-				break
+Into a terminal it writes no control characters but line ends and tabs: they come
+from the guest. Into a pipe or a file it writes what the guest wrote.`,
+		Args: func(cmd *cobra.Command, args []string) error {
+			named := len(args)
+			for _, flag := range []string{"enclave-id", "enclave-name"} {
+				if cmd.Flags().Changed(flag) {
+					named++
+				}
 			}
-			return n
-		}
+			if named != 1 {
+				return fmt.Errorf("%s named; allowed is one, by an id or a name or a flag", count(named, "guest"))
+			}
+			return nil
+		},
+		RunE: func(cmd *cobra.Command, args []string) error {
+			ctx := cmd.Context()
+			if seconds > 0 {
+				var cancel context.CancelFunc
+				ctx, cancel = context.WithTimeout(ctx, time.Duration(seconds)*time.Second)
+				defer cancel()
+			}
+			find := t.find
+			if len(args) == 1 {
+				find = func(ctx context.Context) (supervisor.Running, error) { return resolveOne(ctx, args[0]) }
+			}
+			err := followConsole(ctx, cmd, find)
+			if errors.Is(err, context.DeadlineExceeded) {
+				return nil
+			}
+			return err
+		},
 	}
-	return 0
+	t.add(cmd)
+	numberFlag(cmd, &seconds, "disconnect-timeout", "stop after this many `SECONDS` (default: when the guest ends)", 0, math.MaxInt32)
+	return cmd
 }
 
-// final tells the last byte of a control sequence (ECMA-48, 5.4).
-func final(r rune) bool { return r >= 0x40 && r <= 0x7e }
+func followConsole(ctx context.Context, cmd *cobra.Command, find func(context.Context) (supervisor.Running, error)) error {
+	r, err := find(ctx)
+	if err != nil {
+		return err
+	}
+	err = r.Console(ctx, consoleWriter(cmd.OutOrStdout()), true)
+	if errors.Is(err, supervisor.ErrGone) {
+		return nil
+	}
+	return err
+}

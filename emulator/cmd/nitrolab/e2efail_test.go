@@ -136,13 +136,11 @@ func TestToolchain(t *testing.T) {
 	}
 }
 
-// make run and make shell.
+// make run.
 func TestDemo(t *testing.T) {
 	vm(t)
 	w := newWorld(t)
-	cmd := w.command("demo", "--json")
-	cmd.Dir = "."
-	r := w.startCommand("", cmd).wait()
+	r := w.run("demo", "--json")
 	var got demoSummary
 	if err := json.Unmarshal([]byte(r.stdout), &got); err != nil || r.code != 0 {
 		t.Fatalf("%v: %+v", err, r)
@@ -158,12 +156,10 @@ func TestDemo(t *testing.T) {
 	t.Logf("heartbeat after %.2f s, verdict after %.2f s", got.HeartbeatSeconds, got.TotalSeconds)
 }
 
-func TestShell(t *testing.T) {
+func TestShellInEnclave(t *testing.T) {
 	vm(t)
 	w := newWorld(t)
-	cmd := w.command("shell")
-	cmd.Dir = "."
-	r := w.startCommand("nsm describe\nuname -s\nexit 3\n", cmd).wait()
+	r := w.start("nsm describe\nuname -s\nexit 3\n", "shell", "--enclave").wait()
 	if r.code != 3 || !strings.Contains(r.stdout, "\nLinux\n") || !strings.Contains(r.stdout, "-enc") {
 		t.Errorf("%+v", r)
 	}
@@ -179,7 +175,7 @@ func TestDemoOnTerminal(t *testing.T) {
 	}
 	defer master.Close()
 	cmd := w.command("demo")
-	cmd.Dir, cmd.Stdin, cmd.Stdout, cmd.Stderr = ".", slave, slave, slave
+	cmd.Stdin, cmd.Stdout, cmd.Stderr = slave, slave, slave
 	cmd.Env = append(w.env, "TERM=xterm", "NO_COLOR=")
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)

@@ -5,9 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"math"
 	"sync"
-	"time"
 
 	"github.com/spf13/cobra"
 
@@ -90,14 +88,14 @@ func describeEnclave(r supervisor.Running, metadata bool) describeInfo {
 	return d
 }
 
-// listEnclaves is supervisor.List for this user: with an error it may still have
-// some of them.
+// listEnclaves are the enclaves of this user's Host, without those in instances:
+// with an error it may still have some of them.
 func listEnclaves(ctx context.Context) ([]supervisor.Running, error) {
-	base, err := supervisor.BaseDir()
-	if err != nil {
+	list, err := listAll(ctx)
+	if list == nil {
 		return nil, err
 	}
-	return supervisor.List(ctx, base)
+	return supervisor.Enclaves(list), err
 }
 
 func newTerminateEnclave() *cobra.Command {
@@ -148,52 +146,7 @@ func terminate(ctx context.Context, r supervisor.Running) (terminateInfo, error)
 		err = nil // it ended by itself, or somebody else was faster
 	}
 	if err != nil {
-		err = fmt.Errorf("terminate %s: %w", r.Enclave.EnclaveID, err)
+		err = fmt.Errorf("terminate %s: %w", r.ID(), err)
 	}
 	return terminateInfo{r.Enclave.EnclaveName, r.Enclave.EnclaveID, err == nil}, err
-}
-
-func newConsole() *cobra.Command {
-	var t target
-	var seconds uint32
-	cmd := &cobra.Command{
-		Use:   "console (--enclave-id ID | --enclave-name NAME)",
-		Short: "Show the console of a debug enclave, from its start and as it grows",
-		Long: `console shows what a debug enclave has printed lately, 64 KiB at most, and goes on
-as it prints more, until the enclave ends. Ctrl-C ends the view, not the enclave.
-
-Into a terminal it writes no control characters but line ends and tabs: they come
-from the enclave. Into a pipe or a file it writes what the enclave wrote.`,
-		Args: noArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			ctx := cmd.Context()
-			if seconds > 0 {
-				var cancel context.CancelFunc
-				ctx, cancel = context.WithTimeout(ctx, time.Duration(seconds)*time.Second)
-				defer cancel()
-			}
-			err := followConsole(ctx, cmd, t)
-			if errors.Is(err, context.DeadlineExceeded) {
-				return nil
-			}
-			return err
-		},
-	}
-	t.add(cmd)
-	cmd.MarkFlagsOneRequired("enclave-id", "enclave-name")
-	cmd.MarkFlagsMutuallyExclusive("enclave-id", "enclave-name")
-	numberFlag(cmd, &seconds, "disconnect-timeout", "stop after this many `SECONDS` (default: when the enclave ends)", 0, math.MaxInt32)
-	return cmd
-}
-
-func followConsole(ctx context.Context, cmd *cobra.Command, t target) error {
-	r, err := t.find(ctx)
-	if err != nil {
-		return err
-	}
-	err = r.Console(ctx, consoleWriter(cmd.OutOrStdout()), true)
-	if errors.Is(err, supervisor.ErrGone) {
-		return nil
-	}
-	return err
 }

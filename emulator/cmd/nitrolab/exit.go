@@ -105,11 +105,17 @@ func exitCode(ctx context.Context, stderr io.Writer, cmd *cobra.Command, err err
 	case !errors.As(err, &ran), errors.As(err, &usage):
 		fmt.Fprintf(stderr, "nitrolab: %v\nnitrolab: see %s --help\n", err, cmd.CommandPath())
 		return codeUsage
-	case errors.Is(err, guestprog.ErrUnavailable):
-		err = fmt.Errorf("this nitrolab was built without the programs that run inside a guest; build it with make build, or run it inside the folder of the Go module %s or one that requires it", guestprog.Module)
 	}
-	fmt.Fprintf(stderr, "nitrolab: %s\n", emulator.Report(err))
+	fmt.Fprintf(stderr, "nitrolab: %s\n", emulator.Report(plain(err)))
 	return codeFailed
+}
+
+// plain is err without what only the go command has to say.
+func plain(err error) error {
+	if errors.Is(err, guestprog.ErrUnavailable) {
+		return fmt.Errorf("this nitrolab was built without the programs that run inside a guest; build it with make build, or run it inside the folder of the Go module %s or one that requires it", guestprog.Module)
+	}
+	return err
 }
 
 // noSubcommand refuses arguments of a command that only holds others.

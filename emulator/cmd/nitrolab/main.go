@@ -1,6 +1,6 @@
 // Command nitrolab runs the hardware under an AWS Nitro instance on an ordinary
-// Linux box: it boots enclave images and gives them a Nitro Security Module
-// whose attestation documents verify.
+// Linux box: it boots parent instances in which nitro-cli starts enclaves, and
+// enclave images with a Nitro Security Module whose attestation documents verify.
 package main
 
 import (
@@ -31,6 +31,7 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 
 // Groups of commands, in the order in which help shows them.
 const (
+	groupInstances = "instances"
 	groupEnclaves  = "enclaves"
 	groupImages    = "images"
 	groupDocuments = "documents"
@@ -39,15 +40,18 @@ const (
 func newRoot() *cobra.Command {
 	root := &cobra.Command{
 		Use:   "nitrolab",
-		Short: "Boot AWS Nitro enclave images on any Linux box, with attestation that verifies",
+		Short: "Boot AWS Nitro instances and enclaves on any Linux box, with attestation that verifies",
 		Long: `nitrolab boots AWS Nitro enclave images (EIF) under QEMU on any Linux box and
 gives them a Nitro Security Module whose attestation documents verify: real
-PCRs of the real image, a real signature, the five-certificate chain.
+PCRs of the real image, a real signature, the five-certificate chain. It also
+boots the parent instance, in which nitro-cli and the unmodified nitro_enclaves
+driver start enclaves.
 
 It emulates protocol and policy behaviour, not the strength of hardware. The
 root of its certificates is its own and says so. Not affiliated with AWS.`,
 		Example: `  nitrolab demo       an enclave boots, and its document verifies
-  nitrolab shell      a shell inside an enclave
+  nitrolab shell      a parent instance, in which nitro-cli starts enclaves
+  nitrolab launch     the same, to stay
   nitrolab run-enclave --eif-path app.eif --memory 512 --cpu-count 2`,
 		Version:       version,
 		SilenceUsage:  true,
@@ -57,6 +61,7 @@ root of its certificates is its own and says so. Not affiliated with AWS.`,
 	}
 	root.CompletionOptions.HiddenDefaultCmd = true
 	root.AddGroup(
+		&cobra.Group{ID: groupInstances, Title: "Parent instances, and all that runs:"},
 		&cobra.Group{ID: groupEnclaves, Title: "Enclaves, as nitro-cli has them:"},
 		&cobra.Group{ID: groupImages, Title: "Images:"},
 		&cobra.Group{ID: groupDocuments, Title: "Attestation documents:"},
@@ -67,7 +72,8 @@ root of its certificates is its own and says so. Not affiliated with AWS.`,
 		}
 		root.AddCommand(commands...)
 	}
-	group(groupEnclaves, newRunEnclave(), newDescribeEnclaves(), newConsole(), newTerminateEnclave(), newShell())
+	group(groupInstances, newLaunch(), newShell(), newPS(), newCP(), newTerminate())
+	group(groupEnclaves, newRunEnclave(), newDescribeEnclaves(), newConsole(), newTerminateEnclave())
 	group(groupImages, newEIF())
 	group(groupDocuments, newDemo(), newVerify(), newRootCertificate())
 	root.AddCommand(newToolchain(), newSupervise())

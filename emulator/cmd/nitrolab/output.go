@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/jedib0t/go-pretty/v6/table"
 	"github.com/jedib0t/go-pretty/v6/text"
 	"golang.org/x/term"
 )
@@ -59,6 +60,24 @@ func (p *printer) at(format string, args ...any) {
 func (p *printer) more(format string, args ...any) {
 	p.line("%s  %s", strings.Repeat(" ", 9), fmt.Sprintf(format, args...))
 }
+
+// table prints rows, the first of which is the header.
+func (p *printer) table(rows []table.Row) {
+	t := table.NewWriter()
+	style := table.StyleDefault
+	style.Options = table.OptionsNoBordersAndSeparators
+	style.Box.PaddingLeft, style.Box.PaddingRight = "", "  "
+	style.Format.Header = text.FormatDefault
+	t.SetStyle(style)
+	t.AppendHeader(rows[0])
+	t.AppendRows(rows[1:])
+	for line := range strings.Lines(t.Render()) {
+		p.line("%s", strings.TrimRight(line, " \n"))
+	}
+}
+
+// oneLine is text with its line ends as spaces.
+func oneLine(text string) string { return strings.Join(strings.Fields(text), " ") }
 
 // shortHex is the start and the end of a long value, enough to compare by eye.
 func shortHex(b []byte) string {

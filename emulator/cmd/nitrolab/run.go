@@ -2,13 +2,11 @@ package main
 
 import (
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
 	"maps"
 	"os"
 	"path/filepath"
-	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -32,16 +30,15 @@ type runInfo struct {
 }
 
 type runFlags struct {
-	order    supervisor.Order
-	tools    toolFlags
-	config   string
-	cpuIDs   []int
-	attach   bool
-	awsNames bool
+	order  supervisor.Order
+	host   hostFlags
+	config string
+	cpuIDs []int
+	attach bool
 }
 
 func newRunEnclave() *cobra.Command {
-	var f runFlags
+	f := runFlags{order: supervisor.Order{Enclave: &emulator.EnclaveConfig{}}}
 	cmd := &cobra.Command{
 		Use:   "run-enclave --eif-path FILE --memory MIB --cpu-count N",
 		Short: "Start an enclave and return when it has sent its heartbeat",
@@ -59,7 +56,7 @@ the enclave's.`,
 		Args: f.args,
 		RunE: func(cmd *cobra.Command, args []string) error { return f.run(cmd, args) },
 	}
-	e := &f.order.Enclave
+	e := f.order.Enclave
 	flags := cmd.Flags()
 	flags.StringVar(&e.EIFPath, "eif-path", "", "enclave image `FILE`")
 	flags.Func("memory", "memory in `MIB`, or with M, G or T behind: at least 64 MiB, and 4 times the image", func(text string) (err error) {
@@ -74,29 +71,18 @@ the enclave's.`,
 	flags.StringVar(&e.Name, "enclave-name", "", "a `NAME` of your own (default: that of the image file)")
 	flags.StringVar(&f.config, "config", "", "read the settings from a JSON `FILE`, as nitro-cli does")
 	flags.StringArrayVar(&f.order.Forwards, "forward", nil, "join sockets, `LISTEN=DIAL`; may be repeated")
-	flags.Func("role", "`ARN` of the parent's IAM role, the source of PCR3", func(text string) error {
-		if !roleARN.MatchString(text) {
-			return errors.New("allowed is the form arn:aws:iam::123456789012:role/name")
-		}
-		f.order.Role = text
-		return nil
-	})
-	flags.BoolVar(&f.awsNames, "aws-names", false, "give certificates AWS's exact subject names (they still do not chain to AWS's root)")
 	flags.Func("machine", "`FORM` of the machine: auto (default, by the image), acpi or cmdline", func(text string) (err error) {
 		e.Form, err = emulator.ParseForm(text)
 		return err
 	})
 	flags.DurationVar(&e.HangTimeout, "hang-timeout", 0, "end an enclave whose kernel has not answered for this `TIME`; negative: never (default 1m, more without KVM)")
-	f.tools.add(cmd)
+	f.host.add(cmd)
 	for _, other := range []string{"eif-path", "memory", "cpu-count", "cpu-ids", "enclave-cid", "debug-mode", "enclave-name"} {
 		cmd.MarkFlagsMutuallyExclusive("config", other)
 	}
 	cmd.MarkFlagsMutuallyExclusive("cpu-count", "cpu-ids")
 	return cmd
 }
-
-// roleARN is the form of a role's name; what comes behind role/ may have a path.
-var roleARN = regexp.MustCompile(`^arn:[a-z-]+:iam::[0-9]{12}:role/.+$`)
 
 // args allows what nitro-cli takes: --cpu-ids 1 3.
 func (f *runFlags) args(cmd *cobra.Command, args []string) error {
@@ -111,23 +97,29 @@ func (f *runFlags) args(cmd *cobra.Command, args []string) error {
 	return nil
 }
 
-// parseMemory reads a size as nitro-cli does (common/commands_parser.rs).
+// parseMemory reads the memory of an enclave.
 func parseMemory(text string) (mib int, err error) {
+	return parseMiB(text, emulator.MinMemoryMiB, emulator.MaxMemoryMiB)
+}
+
+// parseMiB reads a size as nitro-cli does (common/commands_parser.rs). One below
+// low is left to a later check, which knows more.
+func parseMiB(text string, low, high int) (mib int, err error) {
 	number, unit := text, 1
 	if i := strings.IndexAny(text, "MmGgTt"); i >= 0 && i == len(text)-1 {
 		number = text[:i]
 		unit = map[string]int{"M": 1, "G": 1 << 10, "T": 1 << 20}[strings.ToUpper(text[i:])]
 	}
 	n, err := strconv.Atoi(number)
-	if err != nil || n < 1 || n > emulator.MaxMemoryMiB/unit {
-		return 0, fmt.Errorf("allowed are %d to %d MiB, such as 512 or 2G", emulator.MinMemoryMiB, emulator.MaxMemoryMiB)
+	if err != nil || n < 1 || n > high/unit {
+		return 0, fmt.Errorf("allowed are %d to %d MiB, such as 512 or 2G", low, high)
 	}
 	return n * unit, nil
 }
 
 // check completes the order and says what is missing.
 func (f *runFlags) check(args []string) error {
-	e := &f.order.Enclave
+	e := f.order.Enclave
 	for _, a := range args {
 		id, err := strconv.Atoi(a)
 		if err != nil {
@@ -163,8 +155,7 @@ func (f *runFlags) check(args []string) error {
 		}
 	}
 	e.Debug = e.Debug || f.attach
-	f.order.Names = namesFlag(f.awsNames)
-	f.order.Accel, f.order.QEMU = f.tools.accel, f.tools.qemu
+	f.host.into(&f.order)
 	return nil
 }
 
@@ -184,7 +175,7 @@ func (f *runFlags) run(cmd *cobra.Command, args []string) error {
 		return err
 	}
 	f.order.ArtifactsDir = p.artifacts
-	e := &f.order.Enclave
+	e := f.order.Enclave
 	if e.EIFPath, err = filepath.Abs(e.EIFPath); err != nil {
 		return err
 	}
@@ -205,7 +196,7 @@ func (f *runFlags) run(cmd *cobra.Command, args []string) error {
 	if err != nil || !f.attach {
 		return err
 	}
-	return followConsole(cmd.Context(), cmd, target{id: i.EnclaveID})
+	return followConsole(cmd.Context(), cmd, (&target{id: i.EnclaveID}).find)
 }
 
 // readConfig reads nitro-cli's --config file (common/commands_parser.rs). Like
@@ -227,7 +218,7 @@ func (f *runFlags) readConfig(path string, warnings io.Writer) error {
 	if err := json.Unmarshal(text, &object); err != nil {
 		return usagef("--config %s: %w", path, err)
 	}
-	e := &f.order.Enclave
+	e := f.order.Enclave
 	var cpuCount *int
 	var attach bool
 	fields := map[string]struct {

@@ -59,12 +59,12 @@ func TestReadConfig(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			var f runFlags
+			f := runFlags{order: supervisor.Order{Enclave: &emulator.EnclaveConfig{}}}
 			var warnings bytes.Buffer
 			if err := f.readConfig(configFile(t, tt.text), &warnings); err != nil {
 				t.Fatal(err)
 			}
-			if diff := cmp.Diff(tt.want, f.order.Enclave, cmpopts.IgnoreUnexported(emulator.EnclaveConfig{})); diff != "" {
+			if diff := cmp.Diff(tt.want, *f.order.Enclave, cmpopts.IgnoreUnexported(emulator.EnclaveConfig{})); diff != "" {
 				t.Errorf("configuration (-want +got):\n%s", diff)
 			}
 			if !cmp.Equal(tt.cpuIDs, f.cpuIDs) || f.attach != tt.attach {
@@ -109,14 +109,14 @@ func TestReadConfigRefuses(t *testing.T) {
 
 // What the flags become in the order for the supervisor.
 func TestOrder(t *testing.T) {
-	f := runFlags{cpuIDs: []int{1}, attach: true, awsNames: true, tools: toolFlags{accel: "tcg", qemu: "/q"}}
-	f.order.Enclave = emulator.EnclaveConfig{EIFPath: "x", MemoryMiB: 64}
+	f := runFlags{cpuIDs: []int{1}, attach: true, host: hostFlags{awsNames: true, role: "r", tools: toolFlags{accel: "tcg", qemu: "/q"}}}
+	f.order.Enclave = &emulator.EnclaveConfig{EIFPath: "x", MemoryMiB: 64}
 	if err := f.check([]string{"3"}); err != nil {
 		t.Fatal(err)
 	}
 	want := supervisor.Order{
-		Enclave: emulator.EnclaveConfig{EIFPath: "x", MemoryMiB: 64, CPUs: 2, CPUIDs: []int{1, 3}, Debug: true},
-		Names:   namesFlag(true), Accel: "tcg", QEMU: "/q",
+		Enclave: &emulator.EnclaveConfig{EIFPath: "x", MemoryMiB: 64, CPUs: 2, CPUIDs: []int{1, 3}, Debug: true},
+		Names:   namesFlag(true), Role: "r", Accel: "tcg", QEMU: "/q",
 	}
 	if diff := cmp.Diff(want, f.order, cmpopts.IgnoreUnexported(emulator.EnclaveConfig{})); diff != "" {
 		t.Errorf("order (-want +got):\n%s", diff)

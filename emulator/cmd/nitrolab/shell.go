@@ -5,123 +5,155 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"path/filepath"
-	"syscall"
-	"time"
+	"strings"
 
 	"github.com/spf13/cobra"
 
-	"github.com/nitrolab/nitrolab/devices/vsock/ports"
 	"github.com/nitrolab/nitrolab/emulator"
 	"github.com/nitrolab/nitrolab/emulator/guestagent"
-	"github.com/nitrolab/nitrolab/images/toolchain"
+	"github.com/nitrolab/nitrolab/emulator/supervisor"
 )
 
-// agentTimeout bounds the connection to the agent. It takes 0.3 s, and 1.5 s
-// under TCG.
-const agentTimeout = 60 * time.Second
+type shellFlags struct {
+	tools   toolFlags
+	command string
+	enclave bool
+}
 
 func newShell() *cobra.Command {
-	var tools toolFlags
-	var command string
+	var f shellFlags
 	cmd := &cobra.Command{
-		Use:   "shell [ENCLAVE-ID]",
-		Short: "A shell in a debug enclave (make shell)",
-		Long: `shell, or make shell, boots a debug enclave with a shell, busybox and the nsm
-command, and ends it when the shell ends. With ENCLAVE-ID it is a shell in an
-enclave that runs already, if its image has nitrolab's agent (nitrolab eif
-sample --shell makes one).
+		Use:   "shell [INSTANCE | ENCLAVE-ID | NAME]",
+		Short: "A shell in a parent instance, in which nitro-cli starts enclaves (make shell)",
+		Long: `shell, or make shell, launches a parent instance and gives a shell in it, where
+nitro-cli starts enclaves. ` + sampleInInstance + `
+is an image to begin with. The instance and its enclaves end with the shell.
+
+With INSTANCE, which is an id, the beginning of one or a name, it is a shell in
+that one. With ENCLAVE-ID or NAME it is one in an enclave of run-enclave, if its
+image has nitrolab's agent (nitrolab eif sample --shell makes one). With --enclave
+it is one in a debug enclave that ends with it.
 
 Input that is not from a terminal is run as a script. The exit code is that of
 the shell or the command.`,
+		Example: `  nitrolab shell
+  nitrolab shell -c 'nitro-cli describe-eif --eif-path ` + sampleInInstance + `'
+  nitrolab shell web < script.sh`,
 		Args: func(_ *cobra.Command, args []string) error {
-			if len(args) > 1 {
-				return fmt.Errorf("arguments are %q; allowed is one ENCLAVE-ID, and a command behind -c in quotes", args)
+			switch {
+			case len(args) > 1:
+				return fmt.Errorf("arguments are %q; allowed is one id or name, and a command behind -c in quotes", args)
+			case len(args) == 1 && f.enclave:
+				return fmt.Errorf("argument is %q; with --enclave there is none", args[0])
 			}
 			return nil
 		},
 		RunE: func(cmd *cobra.Command, args []string) error {
-			if len(args) == 1 {
-				return shellInto(cmd.Context(), args[0], command)
+			ctx := cmd.Context()
+			switch {
+			case len(args) == 1:
+				return f.into(ctx, args[0])
+			case f.enclave:
+				return f.inNewEnclave(ctx)
 			}
-			return shellNew(cmd.Context(), tools, command)
+			return f.inNewInstance(ctx)
 		},
 	}
-	tools.add(cmd)
-	cmd.Flags().StringVarP(&command, "command", "c", "", "run this `COMMAND` instead of a shell")
+	f.tools.add(cmd)
+	cmd.Flags().StringVarP(&f.command, "command", "c", "", "run this `COMMAND` instead of a shell")
+	cmd.Flags().BoolVar(&f.enclave, "enclave", false, "a shell in a new debug enclave instead, with the nsm command")
 	return cmd
 }
 
-// shellInto opens a shell in a running enclave.
-func shellInto(ctx context.Context, id, command string) error {
-	t := target{id: id}
-	r, err := t.find(ctx)
+// into opens a shell in what runs already.
+func (f *shellFlags) into(ctx context.Context, word string) error {
+	r, err := resolveOne(ctx, word)
 	if err != nil {
 		return err
 	}
-	conn, err := r.Dial(ctx, ports.Agent)
-	switch {
-	case errors.Is(err, syscall.ECONNREFUSED):
-		return fmt.Errorf("enclave %s has no agent on vsock port %d; nitrolab eif sample --shell makes an image with one", id, ports.Agent)
-	case err != nil:
-		return err
-	}
-	connect, cancel := context.WithTimeout(ctx, agentTimeout)
-	defer cancel()
-	client, err := guestagent.New(connect, conn)
+	client, err := connectAgent(ctx, r)
 	if err != nil {
 		return err
 	}
 	defer client.Close()
-	return runShell(ctx, client, command)
-}
-
-// shellNew boots an enclave for one shell.
-func shellNew(ctx context.Context, flags toolFlags, command string) (err error) {
-	tools, accel, err := flags.find(ctx, toolchain.AllParts)
-	if err != nil {
-		return err
-	}
-	host, err := newLocalHost(tools, accel)
-	if err != nil {
-		return err
-	}
-	defer host.closeInto(&err)
-	path := filepath.Join(host.Dir(), "shell.eif")
-	if _, err := buildSample(ctx, tools, true, path); err != nil {
-		return err
-	}
-	e, err := host.RunEnclave(ctx, emulator.EnclaveConfig{EIFPath: path, MemoryMiB: sampleMemoryMiB, CPUs: sampleCPUs, Debug: true})
-	if err != nil {
-		return err
-	}
-	connect, cancel := context.WithTimeout(ctx, agentTimeout)
-	defer cancel()
-	conn, err := e.DialReady(connect, ports.Agent)
-	if err != nil {
-		return fmt.Errorf("connect to the agent in the guest: %w", err)
-	}
-	client, err := guestagent.New(connect, conn)
-	if err != nil {
-		return err
-	}
-	defer client.Close()
-	if command == "" && isTerminal(os.Stdin) {
-		fmt.Fprintf(os.Stderr, "debug enclave %s, CID %d. Try: nsm describe; nsm pcr; nsm attest\n", e.ID(), e.CID())
-	}
-	err = runShell(ctx, client, command)
-	if errors.Is(err, guestagent.ErrLost) && e.Err() != nil {
-		return e.Err() // why the guest is gone
+	err = f.run(ctx, client)
+	if errors.Is(err, guestagent.ErrLost) {
+		return fmt.Errorf("%s ended before its shell: %w", &r.Description, err)
 	}
 	return err
 }
 
-// runShell gives our streams to the guest; the exit status of the shell becomes
-// ours.
-func runShell(ctx context.Context, client *guestagent.Client, command string) error {
+// inNewInstance launches an instance for one shell. It is a session: it ends with
+// this process, however that ends, and other commands find it meanwhile.
+func (f *shellFlags) inNewInstance(ctx context.Context) (err error) {
+	p, err := findPlaces()
+	if err != nil {
+		return err
+	}
+	o := supervisor.Order{
+		Instance: &emulator.InstanceConfig{}, Accel: f.tools.accel, QEMU: f.tools.qemu, ArtifactsDir: p.artifacts,
+	}
+	tell := newPrinter(os.Stderr)
+	s, err := supervisor.Start(ctx, o, func(text string) {
+		if f.interactive() || forScripts(text) {
+			tell.line("%s", text)
+		}
+	})
+	if err != nil {
+		return err
+	}
+	defer func() {
+		if guest := s.Close(); guest != nil {
+			err = guest // why it is gone; what we met is a consequence
+		}
+	}()
+	client, err := connectAgent(ctx, s.Running)
+	if err != nil {
+		return err
+	}
+	defer client.Close()
+	if err := allocate(ctx, client, os.Stderr); err != nil {
+		return err
+	}
+	if f.interactive() {
+		tell.shellHints(s.Instance.Info)
+	}
+	err = f.run(ctx, client)
+	if errors.Is(err, guestagent.ErrLost) {
+		return fmt.Errorf("%s ended before its shell: %w", &s.Description, err)
+	}
+	return err
+}
+
+// interactive reports whether a person is at the shell.
+func (f *shellFlags) interactive() bool { return f.command == "" && isTerminal(os.Stdin) }
+
+// forScripts reports whether a line of progress is one that a script's standard
+// error should have: a warning, or why nothing happens for a minute.
+func forScripts(line string) bool {
+	for _, begin := range []string{"warning: ", "error: ", "tool chain "} {
+		if strings.HasPrefix(line, begin) {
+			return true
+		}
+	}
+	return false
+}
+
+// shellHints say where one is and what to type.
+func (p *printer) shellHints(i emulator.InstanceInfo) {
+	p.line("instance %s: %s, %d CPUs, %d MiB; %s start, its agent answered after %.2f s", i.InstanceID, i.InstanceType, i.CPUs, i.MemoryMiB, warmth(i), i.Answered.Seconds())
+	p.line("Try:  nitro-cli run-enclave --eif-path %s --memory %d --cpu-count %d", sampleInInstance, sampleMemoryMiB, sampleCPUs)
+	p.line("      nitro-cli describe-enclaves")
+	p.line("      nitro-cli terminate-enclave --all")
+	p.line("From another terminal: nitrolab ps, nitrolab cp FILE %s:", i.InstanceID)
+	p.line("The instance and its enclaves end with this shell.")
+}
+
+// run gives our streams to the guest; the exit status of the shell becomes ours.
+func (f *shellFlags) run(ctx context.Context, client *guestagent.Client) error {
 	var err error
-	if command != "" {
-		err = client.Run(ctx, command, guestagent.Streams{Stdin: os.Stdin, Stdout: os.Stdout, Stderr: os.Stderr})
+	if f.command != "" {
+		err = client.Run(ctx, f.command, guestagent.Streams{Stdin: os.Stdin, Stdout: os.Stdout, Stderr: os.Stderr})
 	} else {
 		err = client.Shell(ctx, os.Stdin, os.Stdout, os.Stderr)
 	}
@@ -131,8 +163,6 @@ func runShell(ctx context.Context, client *guestagent.Client, command string) er
 		return &exitError{code: exit.Status}
 	case errors.As(err, &exit):
 		return &exitError{code: exit.Status, msg: "the command in the guest was ended by signal " + exit.Signal}
-	case errors.Is(err, guestagent.ErrLost):
-		return fmt.Errorf("the enclave ended before its shell: %w", err)
 	}
 	return err
 }

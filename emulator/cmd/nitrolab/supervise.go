@@ -12,14 +12,16 @@ import (
 
 	"github.com/nitrolab/nitrolab/emulator"
 	"github.com/nitrolab/nitrolab/emulator/supervisor"
+	"github.com/nitrolab/nitrolab/images/instance"
 	"github.com/nitrolab/nitrolab/images/toolchain"
 )
 
-// newSupervise is the process behind run-enclave. People do not type it.
+// newSupervise is the process behind run-enclave, launch and shell. People do not
+// type it.
 func newSupervise() *cobra.Command {
 	return &cobra.Command{
 		Use:    supervisor.Command,
-		Short:  "Look after one enclave (started by run-enclave)",
+		Short:  "Look after one enclave or instance (started by run-enclave, launch and shell)",
 		Hidden: true,
 		Args:   noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -38,8 +40,12 @@ func newSupervise() *cobra.Command {
 
 // startHost makes this machine's Host for an order.
 func startHost(ctx context.Context, order supervisor.Order, progress func(string)) (supervisor.Host, error) {
-	// The kernel is for the probe of KVM; the enclave brings its own.
-	tools, err := findTools(ctx, toolchain.PartQEMU|toolchain.PartKernel, order.QEMU, textProgress(progress))
+	// For an enclave the kernel is for the probe of KVM: it brings its own.
+	parts := toolchain.PartQEMU | toolchain.PartKernel
+	if order.Instance != nil {
+		parts = toolchain.AllParts
+	}
+	tools, err := findTools(ctx, parts, order.QEMU, textProgress(progress))
 	if err != nil {
 		return nil, err
 	}
@@ -70,5 +76,8 @@ func startHost(ctx context.Context, order supervisor.Order, progress func(string
 	if err != nil {
 		return nil, err
 	}
-	return supervisor.OnHost(host), nil
+	return supervisor.OnHost(host, func(ctx context.Context) (*instance.Image, error) {
+		image, err := instanceImage(ctx, tools, p.cache)
+		return image, plain(err) // it arrives as text
+	}), nil
 }

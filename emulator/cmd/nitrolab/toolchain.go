@@ -5,10 +5,8 @@ import (
 	"context"
 	"errors"
 	"os"
-	"strings"
 
 	"github.com/jedib0t/go-pretty/v6/table"
-	"github.com/jedib0t/go-pretty/v6/text"
 	"github.com/spf13/cobra"
 
 	"github.com/nitrolab/nitrolab/emulator/qemu"
@@ -115,24 +113,16 @@ func (f *toolchainFlags) run(cmd *cobra.Command) error {
 // records prints a table of the parts, and with all of the packages that these
 // were made from.
 func (p *printer) records(records []toolchain.Record, all bool) {
-	t := table.NewWriter()
-	style := table.StyleDefault
-	style.Options = table.OptionsNoBordersAndSeparators
-	style.Box.PaddingLeft, style.Box.PaddingRight = "", "  "
-	style.Format.Header = text.FormatDefault
-	t.SetStyle(style)
-	t.AppendHeader(table.Row{"part", "source", "version", "package", "suite", "sha256"})
+	rows := []table.Row{{"part", "source", "version", "package", "suite", "sha256"}}
 	more := 0
 	for _, r := range records {
 		if r.Path == "" && !all {
 			more++
 			continue
 		}
-		t.AppendRow(table.Row{r.Part, r.Source, r.Version, r.Package, r.Suite, r.SHA256})
+		rows = append(rows, table.Row{r.Part, r.Source, r.Version, r.Package, r.Suite, r.SHA256})
 	}
-	for line := range strings.Lines(t.Render()) {
-		p.line("%s", strings.TrimRight(line, " \n"))
-	}
+	p.table(rows)
 	if more > 0 {
 		p.line("packages that these need: %d (--packages lists them)", more)
 	}

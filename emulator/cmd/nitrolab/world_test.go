@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
@@ -16,11 +17,19 @@ import (
 	"time"
 
 	"go.uber.org/goleak"
+
+	"github.com/nitrolab/nitrolab/emulator/supervisor"
 )
 
 // The end-to-end tests run the built command as its users do.
 
 func TestMain(m *testing.M) {
+	if os.Getenv(fakeEnv) != "" {
+		os.Exit(beCommand())
+	}
+	if len(os.Args) > 1 && os.Args[1] == supervisor.Command {
+		os.Exit(1) // a supervisor of this process: never the whole suite again
+	}
 	goleak.VerifyTestMain(m, goleak.Cleanup(func(code int) {
 		_ = os.RemoveAll(built.dir)
 		os.Exit(code)
@@ -55,30 +64,70 @@ var built struct {
 	err  error
 }
 
-// buildOnce builds the command and the two sample images into built.dir.
+// buildOnce builds the command, with the guest programs inside as its users have it,
+// and the two sample images into built.dir.
 func buildOnce(t *testing.T) {
 	t.Helper()
-	built.once.Do(func() {
-		if built.dir, built.err = os.MkdirTemp("", "nl-built"); built.err != nil {
-			return
-		}
-		for _, args := range [][]string{
-			{"go", "build", "-o", filepath.Join(built.dir, "nitrolab"), "."},
-			// In this module's folder: the command carries no guest programs.
-			{filepath.Join(built.dir, "nitrolab"), "eif", "sample", "--output-file", filepath.Join(built.dir, "app.eif")},
-			{filepath.Join(built.dir, "nitrolab"), "eif", "sample", "--shell", "--output-file", filepath.Join(built.dir, "shell.eif")},
-		} {
-			cmd := exec.Command(args[0], args[1:]...)
-			cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
-			if out, err := cmd.CombinedOutput(); err != nil {
-				built.err = fmt.Errorf("%q: %w\n%s", args, err, out)
-				return
-			}
-		}
-	})
+	built.once.Do(func() { built.err = build() })
 	if built.err != nil {
 		t.Fatal(built.err)
 	}
+}
+
+func build() (err error) {
+	if built.dir, err = os.MkdirTemp("", "nl-built"); err != nil {
+		return err
+	}
+	const guestprog = "../../../images/guestprog"
+	programs, overlay := filepath.Join(built.dir, "programs"), filepath.Join(built.dir, "overlay.json")
+	if err := command("go", "run", guestprog+"/fill", programs); err != nil {
+		return err
+	}
+	if err := writeOverlay(overlay, guestprog+"/bin", programs); err != nil {
+		return err
+	}
+	bin := filepath.Join(built.dir, "nitrolab")
+	for _, args := range [][]string{
+		{"go", "build", "-tags", "embedguest", "-overlay", overlay, "-o", bin, "."},
+		{bin, "eif", "sample", "--output-file", filepath.Join(built.dir, "app.eif")},
+		{bin, "eif", "sample", "--shell", "--output-file", filepath.Join(built.dir, "shell.eif")},
+	} {
+		if err := command(args...); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// writeOverlay makes the go command see the files of a folder in another one, whose
+// own files stay as they are: somebody may be building there.
+func writeOverlay(path, in, from string) error {
+	in, err := filepath.Abs(in)
+	if err != nil {
+		return err
+	}
+	files, err := os.ReadDir(from)
+	if err != nil {
+		return err
+	}
+	replace := map[string]string{}
+	for _, f := range files {
+		replace[filepath.Join(in, f.Name())] = filepath.Join(from, f.Name())
+	}
+	text, err := json.Marshal(map[string]any{"Replace": replace})
+	if err != nil {
+		return err
+	}
+	return os.WriteFile(path, text, 0o600)
+}
+
+func command(args ...string) error {
+	cmd := exec.Command(args[0], args[1:]...)
+	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
+	if out, err := cmd.CombinedOutput(); err != nil {
+		return fmt.Errorf("%q: %w\n%s", args, err, out)
+	}
+	return nil
 }
 
 // A world is a user with a home of their own, and the command in it under a name
@@ -95,24 +144,30 @@ type world struct {
 func newWorld(t *testing.T) *world {
 	t.Helper()
 	buildOnce(t)
+	return makeWorld(t, filepath.Join(built.dir, "nitrolab"))
+}
+
+// makeWorld is newWorld with a program that is the command.
+func makeWorld(t *testing.T, program string) *world {
+	t.Helper()
 	home, err := os.MkdirTemp("", "nl") // short: a socket's path has 107 bytes at most
 	if err != nil {
 		t.Fatal(err)
 	}
 	w := &world{t: t, home: home, bin: filepath.Join(home, "nitrolab"), work: filepath.Join(home, "my work")}
-	run := filepath.Join(home, "run")
-	for _, dir := range []string{w.work, run} {
+	run, tmp := filepath.Join(home, "run"), filepath.Join(home, "tmp")
+	for _, dir := range []string{w.work, run, tmp} {
 		if err := os.Mkdir(dir, 0o700); err != nil {
 			t.Fatal(err)
 		}
 	}
-	if err := os.Link(filepath.Join(built.dir, "nitrolab"), w.bin); err != nil {
+	if err := os.Link(program, w.bin); err != nil {
 		t.Fatal(err)
 	}
-	w.env = append(os.Environ(), "XDG_STATE_HOME="+filepath.Join(home, "state"), "XDG_RUNTIME_DIR="+run)
+	w.env = append(os.Environ(), "XDG_STATE_HOME="+filepath.Join(home, "state"), "XDG_RUNTIME_DIR="+run, "TMPDIR="+tmp)
 	t.Cleanup(func() {
 		if t.Failed() {
-			w.run("terminate-enclave", "--all")
+			w.run("terminate", "--all")
 		}
 		w.wantNothing()
 		if t.Failed() {
@@ -231,8 +286,8 @@ func (w *world) until(what string, limit time.Duration, met func() bool) {
 	}
 }
 
-// processes are those of the world: they run its command, or a QEMU that boots
-// what is in one of its state directories.
+// processes are those of the world: they run its command, or have its folder of
+// temporary files, which QEMU gets too.
 func (w *world) processes() (all []string) {
 	entries, err := os.ReadDir("/proc")
 	if err != nil {
@@ -248,7 +303,8 @@ func (w *world) processes() (all []string) {
 			continue // a zombie has no program, and is nobody's problem
 		}
 		line, _ := os.ReadFile(filepath.Join(dir, "cmdline"))
-		if strings.HasPrefix(exe, w.home+"/") || bytes.Contains(line, []byte(w.home+"/run/")) {
+		env, _ := os.ReadFile(filepath.Join(dir, "environ"))
+		if strings.HasPrefix(exe, w.home+"/") || bytes.Contains(env, []byte("TMPDIR="+w.home+"/")) {
 			all = append(all, e.Name()+" "+string(bytes.ReplaceAll(line, []byte{0}, []byte(" "))))
 		}
 	}
@@ -258,7 +314,7 @@ func (w *world) processes() (all []string) {
 // qemu reports whether a QEMU of the world runs.
 func (w *world) qemu() bool {
 	for _, p := range w.processes() {
-		if strings.Contains(p, "-initrd ") {
+		if strings.Contains(p, "qemu-system-") && strings.Contains(p, " -qmp ") {
 			return true
 		}
 	}
