@@ -15,6 +15,7 @@ import (
 	"github.com/nitrolab/nitrolab/devices/vsock/ports"
 	"github.com/nitrolab/nitrolab/emulator"
 	"github.com/nitrolab/nitrolab/emulator/guestagent"
+	"github.com/nitrolab/nitrolab/images/eif"
 )
 
 // Deadlines of the helpers below, before scaling.
@@ -154,7 +155,12 @@ func (e *Enclave) Ask(t testing.TB, nonce []byte) []byte {
 // Policy is what a document of this enclave in production mode has to be like:
 // the PCRs of its image, and the nonce.
 func (e *Enclave) Policy(nonce []byte) attestation.Options {
-	m := e.Measurements()
+	return Policy(e.Measurements(), nonce)
+}
+
+// Policy is what a document of an enclave with these measurements in production
+// mode has to be like.
+func Policy(m eif.Measurements, nonce []byte) attestation.Options {
 	opts := attestation.Options{
 		Nonce: nonce,
 		PCRs:  map[uint][]byte{0: m.PCR0[:], 1: m.PCR1[:], 2: m.PCR2[:]},
