@@ -10,7 +10,7 @@ import (
 const (
 	CIDHypervisor uint32 = 0              // the Nitro hypervisor: the debug console, port 10000 + enclave CID
 	CIDLocal      uint32 = 1              // loopback inside a guest; never on the wire
-	CIDHost       uint32 = 2              // what an enclave may call its parent
+	CIDHost       uint32 = 2              // what an enclave may call its parent; to the parent, the Host itself
 	CIDParent     uint32 = 3              // the parent instance
 	CIDAny        uint32 = math.MaxUint32 // wildcard of bind(2); never on the wire
 )

@@ -385,8 +385,16 @@ func wantStreams(t testing.TB, d *Device, n int) {
 	for _, s := range d.streams {
 		granted += int(s.recv.alloc)
 	}
-	if len(d.streams) != n || d.live != n || d.granted != granted {
-		t.Errorf("%d connections, %d counted, %d bytes granted, want %d, %d, %d", len(d.streams), d.live, d.granted, n, n, granted)
+	live, counted := 0, 0
+	for cid, a := range d.accounts {
+		live += a.live
+		counted += a.granted
+		if a.live == 0 && !a.turn.listed {
+			t.Errorf("an empty account of CID %d is left", cid)
+		}
+	}
+	if len(d.streams) != n || live != n || counted != granted {
+		t.Errorf("%d connections, %d counted, %d bytes granted, want %d, %d, %d", len(d.streams), live, counted, n, n, granted)
 	}
 	for _, s := range d.timers {
 		if s.state == stateDead {

@@ -16,26 +16,29 @@ type Config struct {
 	// guest on one connection: at least 4 KiB, default 256 KiB as Linux.
 	Window int
 
-	// Memory bounds the windows of all connections of one guest, in bytes,
-	// default 64 MiB. When it runs short, new connections get smaller
-	// windows, down to 16 KiB, or Window if that is less. Buffers are
-	// allocated as they fill, so an idle connection costs almost nothing.
+	// Memory bounds the windows of all connections between a guest and one
+	// other member, in bytes, default 64 MiB. Members are told apart by CID, so
+	// an enclave cannot use up what its parent has for another one. When it
+	// runs short, new connections get smaller windows, down to 16 KiB, or Window
+	// if that is less. Buffers are allocated as they fill, so an idle connection
+	// costs almost nothing. It also bounds what faults hold of a guest's packets.
 	Memory int
 
-	// MaxConns bounds the connections of one guest, default 4096. A
-	// connection counts until both the guest and the Go endpoint are done
-	// with it. Beyond it requests are refused.
+	// MaxConns bounds the connections between a guest and one other member,
+	// default 4096. A connection counts until both the guest and the Go
+	// endpoint are done with it. Beyond it requests are refused.
 	MaxConns int
 
-	// Backlog bounds the connections of one guest that wait for Accept on one
-	// listener, default 128. Beyond it requests are refused.
+	// Backlog bounds the connections of one guest, or of all Go endpoints, that
+	// wait for Accept on one listener, default 128. Beyond it requests are
+	// refused.
 	Backlog int
 
 	// CloseTimeout is how long a closed connection waits for the guest's RST
 	// before it is reset, default 8 s as Linux.
 	CloseTimeout time.Duration
 
-	// Weaken can lift weaken.EnclaveIsolation, in tests.
+	// Weaken can lift weaken.EnclaveIsolation or weaken.SourceCID, in tests.
 	Weaken weaken.Set
 }
 

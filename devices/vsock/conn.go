@@ -10,11 +10,13 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// A Conn is the Go end of a connection with a guest. It implements net.Conn,
-// and the half-close and linger methods of net.TCPConn.
+// A Conn is the Go end of a connection with a guest, or one of the ends of a
+// connection between two Go endpoints. It implements net.Conn, and the half-close
+// and linger methods of net.TCPConn.
 //
-// Write returns when the bytes are in the guest's receive buffers; the Conn
-// keeps none. It blocks while the guest grants no credit or offers no buffer.
+// Write returns when the bytes are in the guest's receive buffers, or in the
+// buffer of the other Go endpoint; the Conn keeps none. It blocks while the guest
+// grants no credit or offers no buffer.
 //
 // A guest that closes its socket, or dies in an orderly way, gives io.EOF after
 // the last byte. A connection that the guest resets, or whose guest goes away,
@@ -51,7 +53,7 @@ func newConn(s *stream, local, remote Addr) *Conn {
 // CID 2.
 func (c *Conn) LocalAddr() net.Addr { return c.local }
 
-// RemoteAddr is the [Addr] of the guest.
+// RemoteAddr is the [Addr] of the guest or of the other Go endpoint.
 func (c *Conn) RemoteAddr() net.Addr { return c.remote }
 
 func (c *Conn) wakeAll() {
@@ -120,7 +122,12 @@ func (c *Conn) Write(b []byte) (n int, err error) {
 		return 0, nil
 	}
 	s.out, s.done = b, 0
-	s.dev.enqueue(s)
+	s.egress.restart()
+	if s.twin != nil {
+		s.pass()
+	} else {
+		s.dev.enqueue(s)
+	}
 	s.mu.Unlock()
 	_ = s.dev.fill() // often all it takes
 	s.mu.Lock()

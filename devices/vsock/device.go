@@ -27,6 +27,9 @@ const (
 //
 // When the transport stops a queue, the guest's driver is gone or starts anew:
 // every connection of the guest is reset.
+//
+// A nil Device stands for the absence of a guest on a connection between two Go
+// endpoints: there is nothing to send, time or account for.
 type Device struct {
 	sw     *Switch
 	cid    uint32
@@ -34,8 +37,9 @@ type Device struct {
 	log    *slog.Logger
 	stats  counters
 
-	tx txSide
-	rx rxSide
+	tx    txSide
+	rx    rxSide
+	shelf shelf
 
 	closed atomic.Bool
 	wakeup chan struct{} // one token: the pump has something to look at
@@ -43,14 +47,14 @@ type Device struct {
 	pumped sync.WaitGroup
 
 	// mu protects what follows.
-	mu      sync.Mutex
-	streams map[key]*stream // by address; reachable for the guest's packets
-	live    int             // streams that count against MaxConns
-	granted int             // sum of their windows
-	ready   list            // streams with something to send, served in turn
-	resets  resets          // to be sent; no stream belongs to them
-	timers  timers
-	sleep   time.Time // the pump looks at the timers then; zero if it does not
+	mu       sync.Mutex
+	gone     bool                // no new streams
+	streams  map[key]*stream     // by address; reachable for the guest's packets
+	accounts map[uint32]*account // by CID
+	own      account
+	turns    list[account] // with something to send
+	timers   timers
+	sleep    time.Time // the pump looks at the timers then; zero if it does not
 }
 
 // A key names a connection of a guest. The local CID is the one that the guest
@@ -67,8 +71,10 @@ func newDevice(sw *Switch, cid uint32) *Device {
 		wakeup:  make(chan struct{}, 1),
 		done:    make(chan struct{}),
 		streams: make(map[key]*stream),
+
+		accounts: make(map[uint32]*account),
 	}
-	d.resets.limit = sw.cfg.MaxConns + 256
+	d.own.init(cid, &sw.cfg)
 	d.stats.init()
 	binary.LittleEndian.PutUint64(d.config[:], uint64(cid))
 	d.pumped.Add(1)
@@ -117,16 +123,19 @@ func (d *Device) HandleQueue(i int) error {
 //
 // What the driver had put into the transmit queue is still taken: a guest that
 // writes and then reboots means what it wrote, and its last notification may
-// not have got through. Without a transmit queue the connections are reset. The
-// guest may only have been paused, so the resets stay pending and are the first
+// not have got through. Without a transmit queue the connections are reset, and
+// with a receive queue that the driver broke. The guest may only have been paused, so the resets stay pending and are the first
 // thing that it hears when it goes on; a driver that started anew ignores them.
 func (d *Device) StopQueue(i int) {
 	switch i {
 	case queueRx:
-		d.stopRx()
+		if d.stopRx() {
+			d.resetAll()
+		}
 	case queueTx:
 		_ = d.drain(d.tx.size()) // the transport has no use for the error any more
 		d.tx = txSide{}
+		d.shelf.clear()
 		d.resetAll()
 	}
 }
@@ -153,7 +162,7 @@ func (d *Device) Close() error {
 		return nil
 	}
 	d.mu.Lock()
-	d.live = math.MaxInt / 2 // admits no new connection
+	d.gone = true
 	d.mu.Unlock()
 	for _, s := range d.snapshot() {
 		s.mu.Lock()
@@ -191,15 +200,20 @@ func (d *Device) find(k key) *stream {
 func (d *Device) add(s *stream) error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if d.live >= d.sw.cfg.MaxConns {
+	if d.gone {
 		return unix.ENOBUFS
 	}
 	if d.streams[s.key] != nil {
 		return unix.EADDRINUSE
 	}
-	s.recv.alloc = uint32(d.sw.cfg.window(d.granted))
-	d.granted += int(s.recv.alloc)
-	d.live++
+	a := d.account(canonical(d.cid, s.key.localCID))
+	if a.live >= d.sw.cfg.MaxConns {
+		return unix.ENOBUFS
+	}
+	s.account = a
+	s.recv.alloc = uint32(d.sw.cfg.window(a.granted))
+	a.granted += int(s.recv.alloc)
+	a.live++
 	d.streams[s.key] = s
 	d.stats.connections.Add(1)
 	return nil
@@ -208,54 +222,64 @@ func (d *Device) add(s *stream) error {
 // remove takes a stream out of the table and everything else, and sends a reset
 // if the guest is to be told. The caller holds s.mu.
 func (d *Device) remove(s *stream, rst bool) {
+	if d == nil {
+		return
+	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if d.streams[s.key] == s {
 		delete(d.streams, s.key)
 	}
 	if s.queued {
-		d.ready.remove(s)
+		s.account.ready.remove(&s.turn)
+		d.rotate(s.account)
 	}
 	if s.timer >= 0 {
 		heap.Remove(&d.timers, s.timer)
 	}
 	if rst {
-		d.resetLocked(reset{s.key, TypeStream})
+		d.resetLocked(s.account, reset{s.key, TypeStream})
 	}
 }
 
-// release ends the account of a stream.
-func (d *Device) release(s *stream) {
+// forget ends the account of a stream.
+func (d *Device) forget(s *stream) {
+	if d == nil {
+		return
+	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	d.live--
-	d.granted -= int(s.recv.alloc)
+	s.account.live--
+	s.account.granted -= int(s.recv.alloc)
+	d.tidy(s.account)
 }
 
 // enqueue notes that s has something to send. The caller holds s.mu, and calls
 // fill or wake when it has unlocked it.
 func (d *Device) enqueue(s *stream) {
-	if s.queued {
+	if d == nil || s.queued {
 		return
 	}
 	s.queued = true
 	d.mu.Lock()
-	d.ready.push(s)
+	s.account.ready.push(&s.turn)
+	d.activate(s.account)
 	d.mu.Unlock()
 }
 
-// dequeue ends the turn of s, which goes to the back if it is to have another
-// one. The caller holds s.mu.
+// dequeue ends the turn of s, and of its account. Each goes to the back if it is
+// to have another one. The caller holds s.mu.
 func (d *Device) dequeue(s *stream, again bool) {
 	if !s.queued {
 		return
 	}
 	s.queued = again
 	d.mu.Lock()
-	d.ready.remove(s)
+	s.account.ready.remove(&s.turn)
 	if again {
-		d.ready.push(s)
+		s.account.ready.push(&s.turn)
 	}
+	d.rotate(s.account)
 	d.mu.Unlock()
 }
 
@@ -263,45 +287,12 @@ func (d *Device) dequeue(s *stream, again bool) {
 func (d *Device) reset(r reset) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	d.resetLocked(r)
+	d.resetLocked(&d.own, r)
 }
 
-func (d *Device) resetLocked(r reset) {
-	if !d.resets.push(r) {
+func (d *Device) resetLocked(a *account, r reset) {
+	if !a.resets.push(r) {
 		d.note(&d.stats.lostRST)
 	}
-}
-
-// arm sets the timer of a stream, replacing the one it has.
-func (d *Device) arm(s *stream, after time.Duration) {
-	d.mu.Lock()
-	s.deadline = time.Now().Add(after)
-	if s.timer >= 0 {
-		heap.Fix(&d.timers, s.timer)
-	} else {
-		heap.Push(&d.timers, s)
-	}
-	early := d.sleep.IsZero() || s.deadline.Before(d.sleep)
-	if early {
-		d.sleep = s.deadline
-	}
-	d.mu.Unlock()
-	if early {
-		d.wake()
-	}
-}
-
-// armed reports whether the timer of a stream is set.
-func (d *Device) armed(s *stream) bool {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	return s.timer >= 0
-}
-
-// wake makes the pump fill receive buffers and look at the timers.
-func (d *Device) wake() {
-	select {
-	case d.wakeup <- struct{}{}:
-	default:
-	}
+	d.activate(a)
 }

@@ -10,9 +10,6 @@ import (
 // dial connects a Go endpoint with a port of d's guest, as described with
 // [Switch.Dial].
 func (d *Device) dial(ctx context.Context, src, dst Addr) (*Conn, error) {
-	if err := ctx.Err(); err != nil {
-		return nil, err
-	}
 	s := newStream(d, key{src.CID, src.Port, dst.Port}, stateRequested, new(sync.Mutex))
 	s.pending = pendRequest
 	c := newConn(s, src, dst)

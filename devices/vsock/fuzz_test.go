@@ -46,8 +46,15 @@ func (w *world) check(t *testing.T) {
 	d := w.g.dev
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if d.live > d.sw.cfg.MaxConns || len(d.streams) > d.live || d.resets.n > d.resets.limit {
-		t.Fatalf("%d connections, %d counted, %d resets", len(d.streams), d.live, d.resets.n)
+	live := 0
+	for _, a := range d.accounts {
+		if a.live > d.sw.cfg.MaxConns || a.resets.n > a.resets.limit {
+			t.Fatalf("%d connections, %d resets with CID %d", a.live, a.resets.n, a.cid)
+		}
+		live += a.live
+	}
+	if d.own.live != 0 || d.own.resets.n > d.own.resets.limit || len(d.streams) > live {
+		t.Fatalf("%d connections, %d counted", len(d.streams), live)
 	}
 	for _, s := range d.streams {
 		s := s

@@ -32,8 +32,10 @@ func readyStreams(d *Device) int {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	n := 0
-	for s := d.ready.head; s != nil; s = s.next {
-		n++
+	for _, a := range d.accounts {
+		for s := a.ready.head; s != nil; s = s.next {
+			n++
+		}
 	}
 	return n
 }

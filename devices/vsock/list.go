@@ -1,32 +1,39 @@
 package vsock
 
-// A list is a FIFO of streams linked through their next and prev fields. A
-// stream is in one list at most, which stream.queued says.
-type list struct {
-	head, tail *stream
+// A list is a FIFO of nodes, which are part of what they stand for.
+type list[T any] struct {
+	head, tail *node[T]
 }
 
-func (l *list) push(s *stream) {
-	s.prev = l.tail
+// A node is the place of something in a list, in one at most.
+type node[T any] struct {
+	of         *T
+	next, prev *node[T]
+	listed     bool
+}
+
+func (l *list[T]) push(n *node[T]) {
+	n.listed = true
+	n.prev = l.tail
 	if l.tail == nil {
-		l.head = s
+		l.head = n
 	} else {
-		l.tail.next = s
+		l.tail.next = n
 	}
-	l.tail = s
+	l.tail = n
 }
 
-// remove takes out s, which must be in the list.
-func (l *list) remove(s *stream) {
-	if s.prev == nil {
-		l.head = s.next
+// remove takes out n, which must be in the list.
+func (l *list[T]) remove(n *node[T]) {
+	if n.prev == nil {
+		l.head = n.next
 	} else {
-		s.prev.next = s.next
+		n.prev.next = n.next
 	}
-	if s.next == nil {
-		l.tail = s.prev
+	if n.next == nil {
+		l.tail = n.prev
 	} else {
-		s.next.prev = s.prev
+		n.next.prev = n.prev
 	}
-	s.next, s.prev = nil, nil
+	n.next, n.prev, n.listed = nil, nil, false
 }

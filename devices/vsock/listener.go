@@ -7,8 +7,8 @@ import (
 	"time"
 )
 
-// A Listener is a Go endpoint that guests can connect to. It implements
-// net.Listener.
+// A Listener is a Go endpoint that guests, and [Switch.Dial], can connect to. It
+// implements net.Listener.
 //
 // A guest is connected, and can send as much as its credit allows, before
 // Accept is called. Each guest has its own share of the backlog
@@ -21,8 +21,8 @@ type Listener struct {
 	mu       sync.Mutex
 	ready    sync.Cond
 	closed   bool
-	queue    []*Conn // oldest first
-	waiting  map[*Device]int
+	queue    []*Conn         // oldest first
+	waiting  map[*Device]int // nil stands for Go endpoints
 	deadline deadline
 }
 

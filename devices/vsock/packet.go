@@ -67,6 +67,13 @@ type Header struct {
 	FwdCnt   uint32 // bytes the sender's application took out of it, modulo 2^32
 }
 
+// wellFormed reports whether a packet of size bytes is one of the specification,
+// as far as its header says.
+func (h *Header) wellFormed(size int) bool {
+	return uint64(h.Len) == uint64(size-HeaderSize) && (h.Len == 0 || h.Op == OpRW) &&
+		h.Op >= OpRequest && h.Op <= OpCreditRequest
+}
+
 // Encode writes h in wire form.
 func (h *Header) Encode(b *[HeaderSize]byte) {
 	le := binary.LittleEndian

@@ -1,9 +1,13 @@
 package vsock
 
-import "github.com/nitrolab/nitrolab/devices/weaken"
+import (
+	"math"
+
+	"github.com/nitrolab/nitrolab/devices/weaken"
+)
 
 // canonical resolves the alias that a guest may use for its parent: an enclave
-// that dials CID 2 means CID 3. The parent itself has no parent.
+// that dials CID 2 means CID 3. To the parent itself, CID 2 is the Host.
 func canonical(src, dst uint32) uint32 {
 	if dst == CIDHost && src != CIDParent {
 		return CIDParent
@@ -13,7 +17,7 @@ func canonical(src, dst uint32) uint32 {
 
 // allowed reports whether src may open a connection to dst, both canonical.
 // One of them has to be the parent: an enclave has no path to another enclave,
-// nor to the console of one.
+// to the console of one, or to the Host.
 func (sw *Switch) allowed(src, dst uint32) bool {
 	switch {
 	case src == dst || dst == CIDLocal || dst == CIDAny:
@@ -22,4 +26,15 @@ func (sw *Switch) allowed(src, dst uint32) bool {
 		return true
 	}
 	return sw.cfg.Weaken.Off(weaken.EnclaveIsolation)
+}
+
+// claimed returns the guest in whose name a packet speaks that another guest
+// sent: nil, for its sender is who is at the other end of the queue and not who
+// it says.
+func (sw *Switch) claimed(src uint64) *Device {
+	if !sw.cfg.Weaken.Off(weaken.SourceCID) || src > math.MaxUint32 {
+		return nil
+	}
+	guest, _ := sw.lookup(Addr{CID: uint32(src)})
+	return guest
 }

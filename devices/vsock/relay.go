@@ -38,6 +38,5 @@ func (d *Device) relay(k key, h *Header, guest *Device) bool {
 	caller.peer, called.peer = called, caller
 	guest.enqueue(called)
 	guest.arm(called, relayTimeout)
-	guest.wake()
 	return true
 }

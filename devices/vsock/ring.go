@@ -88,6 +88,34 @@ func (r *ring) read(p []byte) int {
 	return n
 }
 
+// gathered is a copy of the n bytes at offset skip of the concatenated segments,
+// which must be long enough.
+func gathered(segments [][]byte, skip, n int) []byte {
+	b := make([]byte, 0, n)
+	for _, s := range segments {
+		if skip >= len(s) {
+			skip -= len(s)
+			continue
+		}
+		s = s[skip:]
+		skip = 0
+		b = append(b, s[:min(len(s), n-len(b))]...)
+		if len(b) == n {
+			break
+		}
+	}
+	return b
+}
+
+// length is the number of bytes in the segments.
+func length(segments [][]byte) int {
+	n := 0
+	for _, s := range segments {
+		n += len(s)
+	}
+	return n
+}
+
 // scatter writes src at offset off of the concatenated segments, which must be
 // long enough.
 func scatter(segments [][]byte, off int, src []byte) {

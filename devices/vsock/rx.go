@@ -31,19 +31,30 @@ func (d *Device) startRx(q *virtio.Queue) {
 	}
 }
 
-func (d *Device) stopRx() {
+// stopRx reports whether the driver broke the queue.
+func (d *Device) stopRx() (broken bool) {
 	d.rx.mu.Lock()
 	defer d.rx.mu.Unlock()
+	broken = d.rx.err != nil
 	d.rx.up.Store(false)
 	d.rx.q, d.rx.err, d.rx.chain = nil, nil, virtio.Chain{}
+	return broken
 }
 
 // fill puts packets that wait into receive buffers that are there, until one of
 // them runs out. The error is that the driver broke the queue.
 func (d *Device) fill() error {
+	if d == nil {
+		return nil
+	}
+	d.rx.mu.Lock()
+	defer d.rx.mu.Unlock()
+	return d.fillLocked()
+}
+
+// fillLocked is fill with rx.mu held.
+func (d *Device) fillLocked() error {
 	r := &d.rx
-	r.mu.Lock()
-	defer r.mu.Unlock()
 	if r.q == nil {
 		return r.err
 	}
@@ -66,22 +77,49 @@ func (d *Device) fill() error {
 	return r.q.Notify()
 }
 
+// help fills receive buffers on behalf of another guest's goroutine, which must
+// not wait for anybody: if somebody is at it already, the pump looks again
+// afterwards. d may be nil.
+func (d *Device) help() {
+	if d == nil {
+		return
+	}
+	if !d.rx.mu.TryLock() {
+		d.wake()
+		return
+	}
+	defer d.rx.mu.Unlock()
+	_ = d.fillLocked() // of a queue that is not the caller's
+}
+
 // fillOne fills one receive buffer. It reports false if there is no buffer or
 // nothing to send.
 func (d *Device) fillOne() (bool, error) {
 	r := &d.rx
 	for {
 		d.mu.Lock()
-		s, rst := d.ready.head, d.resets.n > 0
+		next := d.turns.head
+		if next == nil {
+			d.mu.Unlock()
+			return false, nil
+		}
+		a := next.of
+		rst := a.resets.n > 0
+		var s *stream
+		if !rst {
+			s = a.ready.head.of
+		}
 		d.mu.Unlock()
 		if rst {
-			return d.fillReset()
-		}
-		if s == nil {
-			return false, nil
+			return d.fillReset(a)
 		}
 		s.mu.Lock()
 		op := s.op()
+		if op != 0 && s.user != nil {
+			if fs := d.sw.faults.Load(); fs != nil || s.egress != nil {
+				op = d.outgoing(s, op, fs)
+			}
+		}
 		if op == 0 {
 			d.dequeue(s, false)
 			s.mu.Unlock()
@@ -99,9 +137,9 @@ func (d *Device) fillOne() (bool, error) {
 	}
 }
 
-// fillReset sends the oldest pending reset. Only fill takes resets out, under
-// rx.mu, so it is still there when a buffer is.
-func (d *Device) fillReset() (bool, error) {
+// fillReset sends the oldest pending reset of a. Only fill takes resets out,
+// under rx.mu, so it is still there when a buffer is.
+func (d *Device) fillReset(a *account) (bool, error) {
 	r := &d.rx
 	ok, err := r.q.Pop(&r.chain)
 	if !ok {
@@ -111,8 +149,9 @@ func (d *Device) fillReset() (bool, error) {
 		return true, d.push(0)
 	}
 	d.mu.Lock()
-	h := d.resets.front().header(d.cid)
-	d.resets.pop()
+	h := a.resets.front().header(d.cid)
+	a.resets.pop()
+	d.rotate(a)
 	d.mu.Unlock()
 	d.writeHeader(&h)
 	return true, d.push(HeaderSize)
@@ -139,11 +178,35 @@ func (d *Device) compose(s *stream, op Op) uint32 {
 	if room < 0 || room == 0 && op == OpRW {
 		return 0
 	}
+	n := 0
+	if op == OpRW {
+		n = min(s.send.allowance(s.waiting()), room, MaxPayload)
+		if s.egress != nil {
+			n = min(n, s.egress.left)
+		}
+	}
+	h := s.header(op, n)
+	d.writeHeader(&h)
+	if n > 0 {
+		s.emit(d.rx.chain.In, n)
+		d.stats.bytesOut.Add(uint64(n))
+	}
+	if e := s.egress; e != nil {
+		applyAt(e.verdict.flips, e.off, d.rx.chain.In, HeaderSize, n)
+		e.sent(n)
+	}
+	return HeaderSize + h.Len
+}
+
+// header is that of the next packet of s, op with n bytes of payload, which from
+// now on counts as sent.
+func (s *stream) header(op Op, n int) Header {
 	h := Header{
 		SrcCID:   uint64(s.key.localCID),
-		DstCID:   uint64(d.cid),
+		DstCID:   uint64(s.dev.cid),
 		SrcPort:  s.key.localPort,
 		DstPort:  s.key.guestPort,
+		Len:      uint32(n),
 		Type:     TypeStream,
 		Op:       op,
 		BufAlloc: s.recv.alloc,
@@ -159,20 +222,15 @@ func (d *Device) compose(s *stream, op Op) uint32 {
 	case OpShutdown:
 		s.shutSent |= s.shutdown()
 		h.Flags = s.shutSent
-	case OpRW:
-		n := min(s.send.allowance(s.waiting()), room, MaxPayload)
-		h.Len = uint32(n)
-		s.emit(d.rx.chain.In, n)
-		d.stats.bytesOut.Add(uint64(n))
 	}
 	// Every packet is a credit update.
 	s.recv.told = s.recv.fwd
 	s.pending &^= pendCreditUpdate
-	d.writeHeader(&h)
-	return HeaderSize + h.Len
+	return h
 }
 
-// emit moves the next n waiting bytes into a receive buffer, behind the header.
+// emit moves the next n waiting bytes into a receive buffer, behind the header,
+// or nowhere if there is none.
 func (s *stream) emit(in [][]byte, n int) {
 	s.send.consume(n)
 	s.poll = 0

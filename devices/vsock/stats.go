@@ -16,7 +16,7 @@ type Stats struct {
 	// What a well-behaved driver never does.
 	Spoofed   uint64 // packets with a foreign source CID, dropped
 	Malformed uint64 // packets that make no sense; answered with RST where that is possible
-	Overruns  uint64 // connections reset because the guest exceeded its credit
+	Overruns  uint64 // connections reset because the guest exceeded its credit, also of what a fault holds
 	BadBuffer uint64 // receive buffers too small for a header, returned unused
 	LostRST   uint64 // resets not sent because the guest took none for too long
 }

@@ -31,19 +31,23 @@ const (
 
 // A stream is one connection of a guest, seen from our side. Behind it is
 // either a Go endpoint (user) or the stream of another guest (peer).
+//
+// A connection between two Go endpoints is made of two streams as well, which
+// then have no device and are each other's twin.
 type stream struct {
-	dev *Device
-	key key
+	dev     *Device // nil if there is no guest
+	key     key
+	account *account // of dev; set when the stream is added to it, immutable then
 
 	// dev.mu protects these.
-	next, prev *stream // in dev.ready
-	deadline   time.Time
-	timer      int // index in dev.timers, -1 if none
+	turn     node[stream] // in account.ready
+	deadline time.Time
+	timer    int // index in dev.timers, -1 if none
 
 	// mu protects what follows.
 	mu *sync.Mutex
 
-	queued bool // in dev.ready
+	queued bool // in account.ready
 
 	state    state
 	pending  pending
@@ -64,10 +68,17 @@ type stream struct {
 
 	user *Conn
 	peer *stream // has the same mu
+
+	twin  *stream // has the same mu
+	loops *loops  // set with twin
+
+	egress *egress // what faults do to user's packets, nil until there was one
 }
 
 func newStream(d *Device, k key, st state, mu *sync.Mutex) *stream {
-	return &stream{dev: d, key: k, state: st, mu: mu, timer: -1}
+	s := &stream{dev: d, key: k, state: st, mu: mu, timer: -1}
+	s.turn.of = s
+	return s
 }
 
 // waiting is the number of bytes for the guest.
@@ -168,6 +179,10 @@ func (s *stream) timeout() {
 
 // took notes that n received bytes left the buffer, or were discarded.
 func (s *stream) took(n int) {
+	if s.twin != nil {
+		s.twin.pass()
+		return
+	}
 	s.recv.fwd += uint32(n)
 	if s.recv.due() && (s.state == stateOpen || s.state == stateClosing) {
 		s.pending |= pendCreditUpdate
@@ -182,6 +197,10 @@ func (s *stream) shut(flags uint32) {
 		return
 	}
 	s.shutWant |= flags
+	if s.twin != nil {
+		s.twin.goodbye(flags)
+		return
+	}
 	s.dev.enqueue(s)
 }
 
@@ -212,6 +231,7 @@ func (s *stream) kill(err error, rst bool) {
 	orderly := s.shutPeer == shutdownBoth
 	was := s.state
 	s.state, s.err, s.pending, s.out = stateDead, err, 0, nil
+	s.egress.stop()
 	s.dev.remove(s, rst)
 	s.queued = false
 	if s.user != nil {
@@ -225,6 +245,13 @@ func (s *stream) kill(err error, rst bool) {
 		}
 		p.dev.wake()
 		p.release()
+	}
+	if t := s.twin; t != nil {
+		s.loops.remove(s)
+		if err != nil {
+			err = unix.ECONNRESET
+		}
+		t.kill(err, false)
 	}
 	s.release()
 }
@@ -241,5 +268,5 @@ func (s *stream) release() {
 	}
 	s.released = true
 	s.buf = ring{}
-	s.dev.release(s)
+	s.dev.forget(s)
 }

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net"
 	"sync"
+	"sync/atomic"
 
 	"golang.org/x/sys/unix"
 )
@@ -20,6 +21,12 @@ type Switch struct {
 	guests    map[uint32]*Device
 	listeners map[Addr]*Listener
 	ephemeral uint32 // port last given out
+
+	// faults are the injected ones, nil if there are none. Loaded for every
+	// packet, replaced as a whole under mu.
+	faults atomic.Pointer[faults]
+
+	loops loops
 }
 
 // Ephemeral ports, given out in turn. Below are the ports that services use.
@@ -56,10 +63,8 @@ func (sw *Switch) Attach(cid uint32) (*Device, error) {
 	if sw.guests[cid] != nil {
 		return fail(unix.EADDRINUSE)
 	}
-	for a := range sw.listeners {
-		if a.CID == cid {
-			return fail(unix.EADDRINUSE)
-		}
+	if sw.listens(cid) {
+		return fail(unix.EADDRINUSE)
 	}
 	d := newDevice(sw, cid)
 	sw.guests[cid] = d
@@ -82,18 +87,20 @@ func (sw *Switch) lookup(a Addr) (*Device, *Listener) {
 	return sw.guests[a.CID], sw.listeners[a]
 }
 
-// Listen announces a Go endpoint at cid, for example [CIDParent] when the Host
-// plays the parent or [CIDHypervisor] for a console. [PortAny] chooses a port.
+// Listen announces a Go endpoint at cid: [CIDParent] when the Host plays the
+// parent, [CIDHypervisor] for a console, [CIDHost] for what the parent alone may
+// ask of the Host (an enclave that dials CID 2 reaches its parent instead).
+// [PortAny] chooses a port.
 //
-// Failures are *net.OpError with unix.EINVAL for CIDs 1, 2 (an alias of 3) and
-// 0xffffffff, unix.EADDRINUSE for an address or a guest's CID that is taken,
-// and net.ErrClosed.
+// Failures are *net.OpError with unix.EINVAL for CIDs 1 and 0xffffffff,
+// unix.EADDRINUSE for an address or a guest's CID that is taken, and
+// net.ErrClosed.
 func (sw *Switch) Listen(cid, port uint32) (*Listener, error) {
 	a := Addr{cid, port}
 	fail := func(err error) (*Listener, error) {
 		return nil, &net.OpError{Op: "listen", Net: a.Network(), Addr: a, Err: err}
 	}
-	if cid == CIDLocal || cid == CIDHost || cid == CIDAny {
+	if cid == CIDLocal || cid == CIDAny {
 		return fail(unix.EINVAL)
 	}
 	sw.mu.Lock()
@@ -135,44 +142,66 @@ func (sw *Switch) nextPort() uint32 {
 	return sw.ephemeral
 }
 
-// Dial connects a Go endpoint at CID from to a port of a guest. It waits for
-// the guest's answer, also while the guest is still booting, until ctx ends.
+// Dial connects a Go endpoint at CID from to a port of a guest, or to a
+// [Listener] of the same switch. from is whoever the caller plays: [CIDParent]
+// towards an enclave, [CIDHost] towards a parent that is a guest. It waits for a
+// guest that boots until ctx ends: a guest's driver that does not run yet finds
+// the request when it does.
 //
 // Failures are *net.OpError with
 //   - unix.ECONNREFUSED: nobody listens there;
-//   - unix.EHOSTUNREACH: no guest with that CID is attached;
+//   - unix.EHOSTUNREACH: nobody has that CID;
 //   - unix.EACCES: the policy does not allow it;
 //   - unix.EADDRNOTAVAIL: from is a guest or can be nobody's CID;
 //   - unix.ENOBUFS: the guest has [Config.MaxConns] connections;
 //   - unix.ECONNRESET: the guest went away;
 //   - the error of ctx, net.ErrClosed.
 func (sw *Switch) Dial(ctx context.Context, from, to, port uint32) (*Conn, error) {
-	src, dst := Addr{CID: from}, Addr{to, port}
+	src, dst := Addr{CID: from}, Addr{canonical(from, to), port}
 	fail := func(err error) (*Conn, error) {
 		return nil, &net.OpError{Op: "dial", Net: dst.Network(), Source: src, Addr: dst, Err: err}
 	}
-	if from == CIDLocal || from == CIDHost || from == CIDAny {
+	if from == CIDLocal || from == CIDAny {
 		return fail(unix.EADDRNOTAVAIL)
 	}
 	sw.mu.Lock()
-	closed, guest, taken := sw.closed, sw.guests[to], sw.guests[from] != nil
+	closed, guest, taken := sw.closed, sw.guests[dst.CID], sw.guests[from] != nil
+	l, listens := sw.listeners[dst], sw.listens(dst.CID)
 	src.Port = sw.nextPort()
 	sw.mu.Unlock()
+	var c *Conn
+	err := ctx.Err()
 	switch {
+	case err != nil:
 	case closed:
-		return fail(net.ErrClosed)
+		err = net.ErrClosed
 	case taken:
-		return fail(unix.EADDRNOTAVAIL)
-	case !sw.allowed(from, to):
-		return fail(unix.EACCES)
-	case guest == nil:
-		return fail(unix.EHOSTUNREACH)
+		err = unix.EADDRNOTAVAIL
+	case !sw.allowed(from, dst.CID):
+		err = unix.EACCES
+	case guest != nil:
+		c, err = guest.dial(ctx, src, dst)
+	case l != nil:
+		c, err = l.dial(src)
+	case listens:
+		err = unix.ECONNREFUSED
+	default:
+		err = unix.EHOSTUNREACH
 	}
-	c, err := guest.dial(ctx, src, dst)
 	if err != nil {
 		return fail(err)
 	}
 	return c, nil
+}
+
+// listens reports whether a Go endpoint has the CID; mu is held.
+func (sw *Switch) listens(cid uint32) bool {
+	for a := range sw.listeners {
+		if a.CID == cid {
+			return true
+		}
+	}
+	return false
 }
 
 // Close closes all listeners and devices, and with them all connections.
@@ -194,5 +223,6 @@ func (sw *Switch) Close() error {
 	for _, d := range guests {
 		_ = d.Close() // always nil
 	}
+	sw.loops.close()
 	return nil
 }

@@ -32,6 +32,35 @@ func (t *timers) Pop() any {
 	return s
 }
 
+// arm sets the timer of a stream, replacing the one it has.
+func (d *Device) arm(s *stream, after time.Duration) {
+	if d == nil {
+		return
+	}
+	d.mu.Lock()
+	s.deadline = time.Now().Add(after)
+	if s.timer >= 0 {
+		heap.Fix(&d.timers, s.timer)
+	} else {
+		heap.Push(&d.timers, s)
+	}
+	early := d.sleep.IsZero() || s.deadline.Before(d.sleep)
+	if early {
+		d.sleep = s.deadline
+	}
+	d.mu.Unlock()
+	if early {
+		d.wake()
+	}
+}
+
+// armed reports whether the timer of a stream is set.
+func (d *Device) armed(s *stream) bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return s.timer >= 0
+}
+
 // expired takes the next stream whose deadline has passed. If there is none,
 // it returns how long to wait for one, 0 for ever.
 func (d *Device) expired(now time.Time) (*stream, time.Duration) {
@@ -60,6 +89,9 @@ func (d *Device) pump() {
 			s.timeout()
 			continue
 		}
+		if w := d.release(time.Now()); w > 0 && (wait == 0 || w < wait) {
+			wait = w
+		}
 		if d.fill() != nil {
 			// HandleQueue tells the transport, but only if the guest ever
 			// notifies the queue again.
@@ -76,5 +108,13 @@ func (d *Device) pump() {
 		case <-d.done:
 			return
 		}
+	}
+}
+
+// wake makes the pump fill receive buffers and look at the timers.
+func (d *Device) wake() {
+	select {
+	case d.wakeup <- struct{}{}:
+	default:
 	}
 }

@@ -2,7 +2,6 @@ package vsock
 
 import (
 	"math"
-	"sync"
 
 	"golang.org/x/sys/unix"
 
@@ -19,6 +18,7 @@ type txSide struct {
 	chain  virtio.Chain
 	raw    [HeaderSize]byte
 	header Header
+	to     *Device // has something to send because of packets since the last settle
 }
 
 // size is the number of chains that can be in the queue at a time.
@@ -45,7 +45,10 @@ func (d *Device) drain(limit int) error {
 		if !ok {
 			break
 		}
-		d.receive()
+		if to := d.receive(); to != nil && to != t.to {
+			t.to.help()
+			t.to = to
+		}
 		if err := t.q.Push(t.chain.Head, 0); err != nil {
 			return err
 		}
@@ -58,42 +61,58 @@ func (d *Device) drain(limit int) error {
 	return d.settle()
 }
 
-// settle returns packets to the driver and sends the answers.
+// settle sends what other guests get, then the answers, and last returns packets
+// to the driver, which is in less of a hurry.
 func (d *Device) settle() error {
-	err := d.tx.q.Notify()
+	d.tx.to.help()
+	d.tx.to = nil
 	_ = d.fill() // of the other queue: HandleQueue reports it there
-	return err
+	return d.tx.q.Notify()
 }
 
-// receive acts on the packet in tx.chain. The header is copied once and
-// checked in the copy: the guest can write to the original at any time.
-func (d *Device) receive() {
+// receive acts on the packet in tx.chain and returns the device of another guest
+// that has something to send because of it, nil if there is none. The header is
+// copied once and checked in the copy: the guest can write to the original at
+// any time.
+func (d *Device) receive() *Device {
 	t := &d.tx
 	h := &t.header
 	if t.chain.CopyOut(t.raw[:]) < HeaderSize {
 		d.note(&d.stats.malformed, "bytes", t.chain.OutLen())
-		return
+		return nil
 	}
 	h.Decode(&t.raw)
-	switch {
-	case h.SrcCID != uint64(d.cid):
+	from := d
+	if h.SrcCID != uint64(d.cid) {
 		// An answer would go to the CID that was claimed.
 		d.note(&d.stats.spoofed, "claimed", h.SrcCID)
-		return
-	case h.DstCID > math.MaxUint32:
+		if from = d.sw.claimed(h.SrcCID); from == nil {
+			return nil
+		}
+		defer from.wake()
+	}
+	if h.DstCID > math.MaxUint32 {
 		d.note(&d.stats.malformed, "destination", h.DstCID)
-		return
+		return nil
 	}
 	k := key{uint32(h.DstCID), h.DstPort, h.SrcPort}
+	if fs := d.sw.faults.Load(); fs != nil || from.shelf.n.Load() != 0 {
+		return from.disturb(fs, k, h, t.chain.Out)
+	}
+	return from.deliver(k, h, t.chain.Out)
+}
+
+// deliver acts on a packet of d's guest, on any goroutine, and returns what
+// receive returns. out is the header and the payload.
+func (d *Device) deliver(k key, h *Header, out [][]byte) *Device {
 	if h.Type != TypeStream {
 		d.refuse(k, h)
-		return
+		return nil
 	}
 	s := d.find(k)
 	switch {
-	case uint64(h.Len) != uint64(t.chain.OutLen()-HeaderSize) || h.Len != 0 && h.Op != OpRW ||
-		h.Op < OpRequest || h.Op > OpCreditRequest:
-		d.note(&d.stats.malformed, "op", h.Op, "len", h.Len, "bytes", t.chain.OutLen())
+	case !h.wellFormed(length(out)):
+		d.note(&d.stats.malformed, "op", h.Op, "len", h.Len, "bytes", length(out))
 		if s != nil {
 			s.abort(unix.EPROTO)
 		} else if h.Op != OpRST {
@@ -102,70 +121,15 @@ func (d *Device) receive() {
 	case h.Op == OpRequest:
 		if s != nil && !s.replace() {
 			d.note(&d.stats.malformed, "op", h.Op, "connected", true)
-			return
+			return nil
 		}
-		d.request(k, h)
+		return d.request(k, h)
 	case s != nil:
-		s.receive(h, t.chain.Out)
+		return s.receive(h, out)
 	case h.Op != OpRST:
 		d.reset(reset{k, h.Type})
 	}
-}
-
-// refuse answers a packet that nobody wants with RST, unless it is one.
-func (d *Device) refuse(k key, h *Header) {
-	if h.Op == OpRST {
-		return
-	}
-	if h.Op == OpRequest {
-		d.note(&d.stats.refused, "destination", Addr{k.localCID, k.localPort}, "type", h.Type)
-	}
-	d.reset(reset{k, h.Type})
-}
-
-// request acts on a guest's wish to connect.
-func (d *Device) request(k key, h *Header) {
-	dst := Addr{canonical(d.cid, k.localCID), k.localPort}
-	if !d.sw.allowed(d.cid, dst.CID) {
-		d.refuse(k, h)
-		return
-	}
-	guest, l := d.sw.lookup(dst)
-	var ok bool
-	switch {
-	case l != nil:
-		ok = d.accept(k, h, l)
-	case guest != nil:
-		ok = d.relay(k, h, guest)
-	}
-	if !ok {
-		d.refuse(k, h)
-	}
-}
-
-// accept connects a guest with a Go listener.
-func (d *Device) accept(k key, h *Header, l *Listener) bool {
-	s := newStream(d, k, stateOpen, new(sync.Mutex))
-	s.pending = pendResponse
-	s.send.update(h.BufAlloc, h.FwdCnt)
-	c := newConn(s, l.addr, Addr{d.cid, k.guestPort})
-	if d.add(s) != nil {
-		return false
-	}
-	if !l.offer(c) {
-		s.mu.Lock()
-		defer s.mu.Unlock()
-		s.kill(unix.ECONNREFUSED, false) // the caller sends the RST
-		c.closed = true
-		s.release()
-		return false
-	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.state != stateDead {
-		d.enqueue(s)
-	}
-	return true
+	return nil
 }
 
 // abort resets a connection because of what the guest did.
@@ -187,17 +151,21 @@ func (s *stream) replace() bool {
 }
 
 // receive acts on a well-formed packet of the guest for this connection, other
-// than REQUEST. out is the chain it came in.
-func (s *stream) receive(h *Header, out [][]byte) {
+// than REQUEST. out is the header and the payload. It returns what
+// Device.receive returns.
+func (s *stream) receive(h *Header, out [][]byte) (to *Device) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.state == stateDead {
 		// Lost a race with our own reset.
-		return
+		return nil
+	}
+	if s.peer != nil {
+		to = s.peer.dev
 	}
 	if s.state == stateRequested && (s.pending&pendRequest != 0 || h.Op != OpResponse && h.Op != OpRST) {
 		s.kill(unix.EPROTO, true)
-		return
+		return to
 	}
 	s.send.update(h.BufAlloc, h.FwdCnt)
 	if s.waiting() > 0 {
@@ -215,7 +183,11 @@ func (s *stream) receive(h *Header, out [][]byte) {
 	case OpCreditRequest:
 		s.pending |= pendCreditUpdate
 		s.dev.enqueue(s)
+		return nil
+	case OpCreditUpdate:
+		return nil
 	}
+	return to
 }
 
 // connected acts on RESPONSE.
@@ -235,7 +207,6 @@ func (s *stream) connected() {
 	p.pending |= pendResponse
 	s.shut(p.shutPeer) // what the caller said meanwhile
 	p.dev.enqueue(p)
-	p.dev.wake()
 }
 
 // gone acts on RST.
@@ -270,7 +241,6 @@ func (s *stream) data(n int, out [][]byte) {
 		return
 	}
 	s.peer.dev.enqueue(s.peer)
-	s.peer.dev.wake()
 }
 
 // unwanted reports that nobody will take what the guest sends.
@@ -300,6 +270,5 @@ func (s *stream) goodbye(flags uint32) {
 		s.user.wakeAll()
 	case s.peer.state == stateOpen:
 		s.peer.shut(flags)
-		s.peer.dev.wake()
 	}
 }
