@@ -243,4 +243,4 @@ func TestHostileRegisters(t *testing.T) {
 }
 
 // hostileSeconds is how long the attack takes.
-const hostileSeconds = 10.0
+const hostileSeconds = 60.0
