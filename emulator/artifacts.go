@@ -13,10 +13,10 @@ import (
 	"github.com/nitrolab/nitrolab/emulator/qemu"
 )
 
-// An Artifact is what was kept of one enclave.
+// An Artifact is what was kept of one enclave or instance.
 type Artifact struct {
 	ID          string
-	From        string   // the enclave's folder, which goes with the Host
+	From        string   // the guest's folder, which goes with the Host
 	Dir         string   // the copy
 	ConsoleTail []string // the last lines, printable
 }
@@ -28,24 +28,41 @@ func (a Artifact) Rebase(text string) string { return movePath(text, a.From, a.D
 // artifactLines is how much of a console an Artifact shows.
 const artifactLines = 30
 
+// A remains is a guest whose folder can be saved: an enclave or an instance, running
+// or ended.
+type remains struct {
+	id, dir string
+	machine *machine // nil if it did not come that far
+}
+
+func (e *Enclave) remains() remains  { return remains{e.ID(), e.dir, e.machine} }
+func (i *Instance) remains() remains { return remains{i.ID(), i.dir, i.machine} }
+
 // SaveArtifacts copies what helps to find a fault into a folder of dir for each
-// enclave of the Host: the console, QEMU's messages, the kernel and ramdisk it
-// booted, and the command line to do so again. Ended enclaves, and those whose
-// QEMU did not start, are among them if the Host keeps their folders.
+// guest of the Host, instances and enclaves: the console, QEMU's messages, the kernel
+// and ramdisk of an enclave, and the command line to boot it again. Ended guests, and
+// those whose QEMU did not start, are among them if the Host keeps their folders.
 func (h *Host) SaveArtifacts(dir string) ([]Artifact, error) {
 	h.mu.Lock()
-	ended := slices.Clone(h.ended)
+	guests := slices.Clone(h.ended)
 	h.mu.Unlock()
-	enclaves := append(h.Enclaves(), ended...)
-	slices.SortFunc(enclaves, func(a, b *Enclave) int { return strings.Compare(a.ID(), b.ID()) })
+	enclaves := h.Enclaves()
+	for _, i := range h.Instances() {
+		guests = append(guests, i.remains())
+		enclaves = append(enclaves, i.Enclaves()...)
+	}
+	for _, e := range enclaves {
+		guests = append(guests, e.remains())
+	}
+	slices.SortFunc(guests, func(a, b remains) int { return strings.Compare(a.id, b.id) })
 	var kept []Artifact
 	var errs []error
-	for _, e := range enclaves {
-		a := Artifact{ID: e.ID(), From: e.dir, Dir: filepath.Join(dir, e.ID())}
-		if e.machine != nil {
-			a.ConsoleTail = lastLines(e.Console().Tail(consoleTail), artifactLines)
+	for _, g := range guests {
+		a := Artifact{ID: g.id, From: g.dir, Dir: filepath.Join(dir, g.id)}
+		if g.machine != nil && g.machine.process != nil {
+			a.ConsoleTail = lastLines(g.machine.process.Console().Tail(consoleTail), artifactLines)
 		}
-		errs = append(errs, e.saveArtifacts(a.Dir))
+		errs = append(errs, saveFolder(g.dir, a.Dir))
 		kept = append(kept, a)
 	}
 	return kept, errors.Join(errs...)
@@ -61,9 +78,6 @@ func lastLines(console []byte, n int) []string {
 	}
 	return lines[max(0, len(lines)-n):]
 }
-
-// saveArtifacts copies one enclave's folder to dir.
-func (e *Enclave) saveArtifacts(dir string) error { return saveFolder(e.dir, dir) }
 
 // saveFolder copies the folder of a guest to dir.
 func saveFolder(from, dir string) error {

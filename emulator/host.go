@@ -42,7 +42,7 @@ type Host struct {
 
 	mu        sync.Mutex // guards the fields below
 	instances map[string]*Instance
-	ended     []*Enclave // with KeepEnclaveDirs
+	ended     []remains // with KeepEnclaveDirs
 	closed    bool
 }
 
@@ -179,11 +179,11 @@ func (h *Host) forgetInstance(i *Instance) {
 	delete(h.instances, i.ID())
 }
 
-// keep remembers the folder of an enclave that has ended, to be saved.
-func (h *Host) keep(e *Enclave) {
+// keep remembers the folder of a guest that has ended, to be saved.
+func (h *Host) keep(r remains) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	h.ended = append(h.ended, e)
+	h.ended = append(h.ended, r)
 }
 
 // Timeout scales a deadline that is right for KVM on a quiet machine.

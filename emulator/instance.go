@@ -262,7 +262,8 @@ func (i *Instance) takeDown() {
 
 func (i *Instance) removeDir() {
 	if i.host.cfg.KeepEnclaveDirs {
-		return // they go with the Host
+		i.host.keep(i.remains()) // it goes with the Host
+		return
 	}
 	if err := os.RemoveAll(i.dir); err != nil {
 		i.log.Error("remove instance directory", "err", err)

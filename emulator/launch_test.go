@@ -97,6 +97,32 @@ func TestLaunch(t *testing.T) {
 	}
 }
 
+// What is left of an instance can be saved while it runs and when it has ended.
+func TestInstanceArtifacts(t *testing.T) {
+	h := newFakeHost(t, "instance", func(c *Config) { c.KeepEnclaveDirs = true })
+	i, err := h.Launch(t.Context(), cold(t))
+	if err != nil {
+		t.Fatal(Report(err))
+	}
+	check := func(when string) {
+		t.Helper()
+		dir := t.TempDir()
+		kept, err := h.SaveArtifacts(dir)
+		if err != nil || len(kept) != 1 || kept[0].ID != i.ID() || strings.Join(kept[0].ConsoleTail, "") != "Linux version 6.12.0" {
+			t.Errorf("%s: kept %+v, %v", when, kept, err)
+		}
+		if script, err := os.ReadFile(filepath.Join(dir, i.ID(), "command.sh")); err != nil || !strings.Contains(string(script), "-M q35") {
+			t.Errorf("%s: command.sh has %q, %v", when, script, err)
+		}
+	}
+	until(t, "the console", func() bool { return len(i.Console().Tail(1)) > 0 })
+	check("while it runs")
+	if err := i.Close(); err != nil {
+		t.Fatal(err)
+	}
+	check("when it has ended")
+}
+
 // A launch that fails says whose fault it is, keeps what there is to see, and
 // leaves nothing else.
 func TestLaunchFails(t *testing.T) {

@@ -42,7 +42,7 @@ func (e *Enclave) watch() {
 	e.state = Terminated
 	e.mu.Unlock()
 	if e.host.cfg.KeepEnclaveDirs {
-		e.host.keep(e)
+		e.host.keep(e.remains())
 	}
 	e.parent.release(e.cid)
 	e.log.Info("enclave ended", "reason", reason)

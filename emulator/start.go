@@ -101,7 +101,7 @@ func (e *Enclave) abandon(err error) {
 		_ = os.RemoveAll(e.dir)
 	}
 	if keep {
-		e.host.keep(e)
+		e.host.keep(e.remains())
 	}
 	e.parent.forget(e.cid)
 	e.parent.release(e.cid)

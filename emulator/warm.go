@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/nitrolab/nitrolab/emulator/qemu"
@@ -41,9 +42,31 @@ func (h *Host) snapshotKey(cfg InstanceConfig) (string, error) {
 	hash := sha256.New()
 	accel := h.cfg.Accel
 	fmt.Fprintf(hash, "%s\n%s %s %d %d\n%s %s\n", snapshotFormat, q.Path, q.Version, st.Size(), st.ModTime().UnixNano(), accel.Name, accel.CPUModel())
+	if accel.Name == qemu.KVM { // the guest has seen the host's own processor
+		fmt.Fprintf(hash, "%s\n", hostCPU())
+	}
 	fmt.Fprintf(hash, "%s\n%q\n", cfg.Image.SHA256, cfg.Image.KernelArgs)
 	fmt.Fprintf(hash, "%s %d %d %d %d\n", cfg.Type, cfg.CPUs, cfg.Threads, cfg.MemoryMiB, rootPorts)
 	return hex.EncodeToString(hash.Sum(nil))[:32], nil
+}
+
+// hostCPU is what Linux says of the first processor; empty if it does not.
+func hostCPU() string {
+	text, err := os.ReadFile("/proc/cpuinfo")
+	if err != nil {
+		return ""
+	}
+	var b strings.Builder
+	for line := range strings.Lines(string(text)) {
+		name, _, _ := strings.Cut(line, ":")
+		switch strings.TrimSpace(name) {
+		case "":
+			return b.String()
+		case "vendor_id", "cpu family", "model", "stepping", "microcode", "flags":
+			b.WriteString(line)
+		}
+	}
+	return b.String()
 }
 
 // checkClock refuses a snapshot that was made on a machine with another clock.

@@ -9,6 +9,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/nitrolab/nitrolab/devices/internal/leaktest"
 	"github.com/nitrolab/nitrolab/devices/pci"
 	"github.com/nitrolab/nitrolab/devices/vfiouser"
 	vt "github.com/nitrolab/nitrolab/devices/vfiouser/vfiousertest"
@@ -69,7 +70,7 @@ func FuzzServe(f *testing.F) {
 	f.Add(piece(3, []byte{1, 0, 0}))
 
 	ram := vt.NewRAM(f, 1<<16)
-	warmUp(f)
+	leaktest.WarmUp(f)
 	f.Fuzz(func(t *testing.T, stream []byte) {
 		before := held(t)
 		d := newDevice(t, nil)

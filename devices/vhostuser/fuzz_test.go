@@ -9,6 +9,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/nitrolab/nitrolab/devices/internal/leaktest"
 	"github.com/nitrolab/nitrolab/devices/vhostuser"
 )
 
@@ -70,7 +71,7 @@ func FuzzServe(f *testing.F) {
 
 	ram := newRAM(f, fuzzRAM)
 	f.Cleanup(func() { _ = unix.Close(ram) })
-	warmUp(f)
+	leaktest.WarmUp(f)
 	f.Fuzz(func(t *testing.T, stream, content []byte) {
 		if _, err := unix.Pwrite(ram, append(content, make([]byte, fuzzRAM)...)[:fuzzRAM], 0); err != nil {
 			t.Fatal(err)
