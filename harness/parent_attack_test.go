@@ -233,10 +233,15 @@ func TestHostileRegisters(t *testing.T) {
 			if ended := hostile.Ended(); ended != "" {
 				t.Errorf("the hostile instance brought itself down: %q, %v", ended, hostile.Err())
 			}
-			// What its root can do at most: power a slot off, upon which its QEMU
-			// aborts (11.1.3, functions with MSI-X). That is its own end.
+			// What its root can do at most: power its slots off, vsock first, upon
+			// which its QEMU aborts (11.1.3, functions with MSI-X). That is its own end.
+			serial, err := hostile.SerialAgent(t.Context())
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer serial.Close()
 			go func() {
-				_, _ = agent.Output(t.Context(), "for s in /sys/bus/pci/slots/*; do echo 0 > $s/power; done; sleep 5; poweroff -f")
+				_, _ = serial.Output(t.Context(), "for s in /sys/bus/pci/slots/*; do echo 0 > $s/power; done; sleep 5; poweroff -f")
 			}()
 			select {
 			case <-hostile.Done():
