@@ -58,10 +58,11 @@ func (e *Enclave) follow() {
 		e.state = Running
 	}
 	e.mu.Unlock()
-	close(e.running)
 	if e.beat != nil {
+		// Before those who wait for it go on: they may close the log.
 		e.log.Info("heartbeat", "after", seconds(time.Since(e.began)))
 	}
+	close(e.running)
 
 	ctx, cancel := context.WithCancel(context.Background())
 	hung := make(chan struct{})
