@@ -25,7 +25,7 @@ func TestQEMUStartsEnclave(t *testing.T) {
 	host := harness.New(t)
 	files := qemuFiles(t)
 	files[strings.TrimPrefix(harness.GuestSampleEIF, "/")] = instance.File{Mode: 0o644, Path: harness.SampleEIF(t)}
-	parent := host.Launch(t, harness.InstanceImage(harness.BuildInstance(t, files)), harness.Cold())
+	parent := host.Launch(t, harness.InstanceImage(harness.BuildInstance(t, files)), harness.InstanceMemory(2048), harness.Cold())
 	parent.Allocate(t, 256, 2)
 
 	out := parent.Pipe(t, "cd /q && exec ./ld.so --library-path /q ./qemu -accel nitro,debug-mode=on -M nitro -kernel "+harness.GuestSampleEIF+

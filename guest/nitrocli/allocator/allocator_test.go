@@ -237,6 +237,26 @@ func TestRunAgain(t *testing.T) {
 	}
 }
 
+// Memory that is in pieces is compacted, a few times.
+func TestCompacts(t *testing.T) {
+	for _, tt := range []struct {
+		room, each int64 // MiB
+		want       error
+	}{
+		{500, 12, nil},
+		{500, 4, nil},
+		{500, 2, InsufficientMemory},
+	} {
+		m := newMachine(t, fourCPUs(), small)
+		m.file(compactPath, "0\n")
+		m.room[0], m.compacted = tt.room<<20, tt.each<<20
+		err := Run(m, Config{MemoryMiB: 512, CPUCount: 2}, io.Discard)
+		if !errors.Is(err, tt.want) || (err == nil) != (tt.want == nil) {
+			t.Errorf("room for %d MiB and %d more each time: %v, want %v", tt.room, tt.each, err, tt.want)
+		}
+	}
+}
+
 type failingWriter struct{}
 
 func (failingWriter) Write([]byte) (int, error) { return 0, errors.New("no output") }

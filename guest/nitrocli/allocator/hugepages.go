@@ -98,10 +98,7 @@ func (p *pageSizes) reserve(memory int64) (undo func() error, err error) {
 	smallest := p.kinds[len(p.kinds)-1].size
 	remaining := (memory + smallest - 1) / smallest * smallest
 	for _, k := range p.kinds {
-		if err := p.write(k, remaining/k.size); err != nil {
-			return nil, errors.Join(fmt.Errorf("%w: pages of %s: %w", SetPage, k.label, err), undo())
-		}
-		got, err := p.read(k)
+		got, err := p.ask(k, remaining/k.size)
 		if err != nil {
 			return nil, errors.Join(fmt.Errorf("%w: pages of %s: %w", SetPage, k.label, err), undo())
 		}
@@ -120,6 +117,29 @@ func (p *pageSizes) reserve(memory int64) (undo func() error, err error) {
 		return nil, errors.Join(InsufficientMemory, undo())
 	}
 	return undo, nil
+}
+
+// compactPath makes the kernel bring free memory together.
+const compactPath = "/proc/sys/vm/compact_memory"
+
+// maxAsks is how often pages are asked for: right after a boot the kernel gives up
+// on a few of many, and finds them when memory has been compacted.
+const maxAsks = 4
+
+// ask asks for n pages of a kind, and returns how many there are then.
+func (p *pageSizes) ask(k pageKind, n int64) (got int64, err error) {
+	for range maxAsks {
+		if err := p.write(k, n); err != nil {
+			return 0, err
+		}
+		if got, err = p.read(k); err != nil || got >= n {
+			return got, err
+		}
+		if p.files.WriteFile(compactPath, []byte("1\n")) != nil {
+			break // a kernel without
+		}
+	}
+	return got, nil
 }
 
 // restore sets earlier numbers, and checks that they took effect.

@@ -17,6 +17,9 @@ type machine struct {
 	root Root
 	// room is how many bytes of huge pages a node can have.
 	room map[int]int64
+	// compacted is how many more bytes a node has room for each time memory is
+	// compacted.
+	compacted int64
 	// stuck is the number of pages, by path, that are in use and stay.
 	stuck map[string]int64
 	// fail has errors of writes, by path and content.
@@ -83,6 +86,11 @@ func (m *machine) WriteFile(path string, data []byte) error {
 	}
 	if len(data) == 0 {
 		m.t.Errorf("an empty write to %s does nothing", path)
+	}
+	if path == compactPath {
+		for node := range m.room {
+			m.room[node] += m.compacted
+		}
 	}
 	if strings.HasSuffix(path, "/nr_hugepages") {
 		data = fmt.Appendf(nil, "%d\n", m.pages(path, text))
