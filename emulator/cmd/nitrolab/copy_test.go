@@ -36,11 +36,11 @@ func TestParseFiles(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	got, err := parseFiles([]string{"a:/x", "b:c:/etc/y", "a:/root/", "b:c:/"})
+	got, err := parseFiles([]string{"a:/x", "b:c:/etc/y", "a:/srv/", "b:c:/"})
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := []localFile{{"a", "/x"}, {"b:c", "/etc/y"}, {"a", "/root/a"}, {"b:c", "/b:c"}}
+	want := []localFile{{"a", "/x"}, {"b:c", "/etc/y"}, {"a", "/srv/a"}, {"b:c", "/b:c"}}
 	if diff := cmp.Diff(want, got, cmp.AllowUnexported(localFile{})); diff != "" {
 		t.Errorf("files (-want +got):\n%s", diff)
 	}

@@ -17,9 +17,9 @@ input or output. DESTINATION may be a folder. Permissions are kept. A relative
 PATH begins at /, where the shells of an instance begin.
 
 An enclave of run-enclave, whose image has nitrolab's agent, will do as well.`,
-		Example: `  nitrolab cp app.eif web:/root/
+		Example: `  nitrolab cp app.eif web:/srv/
   nitrolab cp web:/var/log/nitro_enclaves/nitro_enclaves.log .
-  nitrolab cp web:/root/doc.cbor - | nitrolab verify - --eif-path app.eif`,
+  nitrolab cp web:/srv/doc.cbor - | nitrolab verify - --eif-path app.eif`,
 		Args: func(_ *cobra.Command, args []string) error {
 			if len(args) != 2 {
 				return fmt.Errorf("number of arguments is %d; allowed are SOURCE and DESTINATION", len(args))
