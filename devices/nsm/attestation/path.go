@@ -104,11 +104,11 @@ func (v *verification) checkRoot() error {
 }
 
 // rules apply to every certificate of a path of n, leaf first, and say what is
-// wrong. Duplicate extensions, trailing bytes and inconsistent algorithm fields
-// are refused by crypto/x509 when it reads the certificate; one of version 1 or
-// 2 has no extensions and therefore no key usage.
+// wrong. Duplicate extensions, bytes after the certificate and inconsistent
+// algorithm fields are refused by crypto/x509 when it reads the certificate; one
+// of version 1 or 2 has no extensions and therefore no key usage.
 var rules = []func(cert *x509.Certificate, i, n int) string{
-	algorithms, extensions, constraints, usage,
+	algorithms, structure, extensions, constraints, usage,
 }
 
 func algorithms(cert *x509.Certificate, _, _ int) string {
