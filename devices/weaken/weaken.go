@@ -42,6 +42,38 @@ const (
 	// ProductionConsole is that an enclave outside debug mode has no console for
 	// its parent (emulator).
 	ProductionConsole Protection = "hypervisor: no console in production mode"
+
+	// RecipientDocument is the key service's verification of the attestation
+	// document of a Recipient: chain, signature, validity (emulator/kms).
+	RecipientDocument Protection = "kms: the recipient's document is verified"
+
+	// RecipientValidity is that part of it which looks at the time: validity of
+	// the certificates and the freshness window (emulator/kms).
+	RecipientValidity Protection = "kms: the recipient's document is of now"
+
+	// RecipientConditions is that the key service evaluates the conditions on
+	// kms:RecipientAttestation keys (emulator/kms).
+	RecipientConditions Protection = "kms: recipient conditions of key policies"
+
+	// ServiceTLS is that an enclave's client checks the certificate of the key
+	// service (guest/kmsclient).
+	ServiceTLS Protection = "kms client: certificate of the key service"
+
+	// SealedAnswer is that an enclave's client takes a key from
+	// CiphertextForRecipient and from nothing else (guest/kmsclient).
+	SealedAnswer Protection = "kms client: no plaintext in an answer"
+
+	// KeyBinding is that an enclave's client names the key and the encryption
+	// context it expects (guest/inference).
+	KeyBinding Protection = "kms client: key id and encryption context are pinned"
+
+	// ChannelNonce is that a client compares the nonce of the enclave's document
+	// with its own (guest/channel).
+	ChannelNonce Protection = "channel: nonce is compared"
+
+	// ChannelKey is that a client compares the key of the TLS session with that
+	// in the enclave's document (guest/channel).
+	ChannelKey Protection = "channel: document names the key of the session"
 )
 
 // A Set says which protection is off. The zero value weakens nothing.

@@ -18,3 +18,21 @@ const (
 	Attest uint32 = 5005 // guest/cmd/attest; protocol: devices/nsm/ask
 	Agent  uint32 = 5122 // guest/cmd/agent; protocol: SSH
 )
+
+// Ports of the Host, CID 2, on which an instance reaches the services of its
+// region (guest/linklocal). An enclave cannot: its CID 2 is its parent.
+const (
+	IMDS uint32 = 80  // HTTP, the instance metadata service
+	DNS  uint32 = 53  // DNS over a stream, two bytes of length before each message (RFC 1035 section 4.2.2)
+	AWS  uint32 = 443 // TLS; the server name says which service
+)
+
+// KMSProxy is where the parent's vsock-proxy takes an enclave's connections to the
+// key service (vsock-proxy.service of nitro-cli; kmstool's --proxy-port).
+const KMSProxy uint32 = 8000
+
+// Ports on which the enclave of the confidential inference sample listens.
+const (
+	Provision uint32 = 5200 // from its parent; protocol: guest/inference
+	Inference uint32 = 5443 // attested TLS; protocol: guest/channel
+)

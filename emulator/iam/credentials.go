@@ -1,0 +1,31 @@
+package iam
+
+import (
+	"fmt"
+	"log/slog"
+	"time"
+)
+
+// Credentials are what a client signs with. They print without the secrets.
+type Credentials struct {
+	AccessKeyID     string    // AKIA or ASIA, and 16 characters
+	SecretAccessKey string    // 40 characters
+	SessionToken    string    // of a session of a role, otherwise ""
+	Expires         time.Time // of a session of a role, otherwise zero: never
+}
+
+// String is the access key id, which is no secret, and when it expires.
+func (c Credentials) String() string { return redacted(c.AccessKeyID, c.Expires) }
+
+// Format writes String, whatever the verb.
+func (c Credentials) Format(s fmt.State, _ rune) { fmt.Fprint(s, c.String()) }
+
+// LogValue is String.
+func (c Credentials) LogValue() slog.Value { return slog.StringValue(c.String()) }
+
+func redacted(id string, expires time.Time) string {
+	if expires.IsZero() {
+		return id
+	}
+	return id + " until " + expires.UTC().Format(time.RFC3339)
+}

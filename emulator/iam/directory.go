@@ -1,0 +1,275 @@
+package iam
+
+import (
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"io"
+	"regexp"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/nitrolab/nitrolab/emulator/iam/policy"
+)
+
+// Reasons to refuse, found by errors.Is. The names are those of IAM's and STS's
+// errors.
+var (
+	ErrNotFound = errors.New("no such entity")        // NoSuchEntity
+	ErrExists   = errors.New("entity already exists") // EntityAlreadyExists
+	ErrInvalid  = errors.New("invalid input")         // ValidationError
+	ErrLimit    = errors.New("limit exceeded")        // LimitExceeded
+)
+
+// Bounds of a Directory. AWS's are of the same order (IAM user guide, "IAM and AWS
+// STS quotas"); MaxSessions is not one of AWS's.
+const (
+	MaxEntities   = 5000   // users and roles, of all accounts
+	MaxAccessKeys = 2      // of one user
+	MaxSessions   = 20_000 // alive at a time
+)
+
+// Durations of a session (STS API, AssumeRole: DurationSeconds).
+const (
+	MinSession = 15 * time.Minute
+	MaxSession = 12 * time.Hour
+)
+
+// A Directory holds identities. It is safe for concurrent use.
+type Directory struct {
+	account string
+	clock   func() time.Time
+
+	// mu protects what follows. Entropy is read with it held, so that a
+	// deterministic source gives the same credentials in the same order.
+	mu       sync.RWMutex
+	entropy  io.Reader
+	accounts map[string]bool
+	entities map[string]*entity // by ARN, of users, roles and root users
+	keys     map[string]*key    // by access key id
+	sessions int                // keys that expire
+	sweep    int                // number of sessions at which to drop ended ones
+}
+
+// An entity is a user, a role, or the root user of an account.
+type entity struct {
+	kind     string // TypeRoot, TypeUser, TypeAssumedRole (a role)
+	account  string
+	arn      string
+	id       string
+	name     string
+	policies []*policy.Policy
+}
+
+// A key is an access key.
+type key struct {
+	owner         *entity
+	session       string
+	secret, token string
+	created       time.Time
+	expires       time.Time
+}
+
+// NewDirectory makes a directory with one account. A nil clock is time.Now, nil
+// entropy crypto/rand. account is 12 digits, or it panics.
+func NewDirectory(account string, clock func() time.Time, entropy io.Reader) *Directory {
+	if clock == nil {
+		clock = time.Now
+	}
+	if entropy == nil {
+		entropy = rand.Reader
+	}
+	d := &Directory{
+		account: account, clock: clock, entropy: entropy,
+		accounts: map[string]bool{}, entities: map[string]*entity{}, keys: map[string]*key{},
+		sweep: 64,
+	}
+	if err := d.AddAccount(account); err != nil {
+		panic(fmt.Sprintf("iam: %v", err))
+	}
+	return d
+}
+
+// Account is the account the directory was made with.
+func (d *Directory) Account() string { return d.account }
+
+var (
+	accountForm = regexp.MustCompile(`^[0-9]{12}$`)
+	// nameForm is a name behind an optional path, "/" between the parts.
+	nameForm    = regexp.MustCompile(`^([\w+=,.@-]{1,128}/){0,4}[\w+=,.@-]{1,64}$`)
+	sessionForm = regexp.MustCompile(`^[\w+=,.@-]{2,64}$`)
+)
+
+// AddAccount adds an account, with its root user. It is ErrInvalid if account is
+// not 12 digits; an account that is there already stays as it is.
+func (d *Directory) AddAccount(account string) error {
+	if !accountForm.MatchString(account) {
+		return fmt.Errorf("%w: account is %q; allowed are 12 digits", ErrInvalid, account)
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if !d.accounts[account] {
+		arn := RootARN(account)
+		d.accounts[account] = true
+		d.entities[arn] = &entity{kind: TypeRoot, account: account, arn: arn, id: account}
+	}
+	return nil
+}
+
+// RootARN is the ARN of an account's root user.
+func RootARN(account string) string { return "arn:aws:iam::" + account + ":root" }
+
+// CreateUser adds a user with identity policies, and returns its ARN. The name may
+// have a path before it, as in "division/user". Errors are ErrInvalid, ErrExists,
+// ErrNotFound (the account), ErrLimit.
+func (d *Directory) CreateUser(account, name string, policies ...*policy.Policy) (arn string, err error) {
+	return d.create(TypeUser, account, name, policies)
+}
+
+// CreateRole adds a role, as CreateUser adds a user. Whoever has the Directory may
+// assume it; there are no trust policies.
+func (d *Directory) CreateRole(account, name string, policies ...*policy.Policy) (arn string, err error) {
+	return d.create(TypeAssumedRole, account, name, policies)
+}
+
+func (d *Directory) create(kind, account, name string, policies []*policy.Policy) (string, error) {
+	resource, prefix := "user", "AIDA"
+	if kind == TypeAssumedRole {
+		resource, prefix = "role", "AROA"
+	}
+	if !nameForm.MatchString(name) {
+		return "", fmt.Errorf("%w: name of the %s is %q; allowed are 1 to 64 letters, digits and _+=,.@-", ErrInvalid, resource, name)
+	}
+	if err := checkPolicies(policies); err != nil {
+		return "", err
+	}
+	arn := "arn:aws:iam::" + account + ":" + resource + "/" + name
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	switch {
+	case !d.accounts[account]:
+		return "", fmt.Errorf("%w: account %q", ErrNotFound, account)
+	case d.entities[arn] != nil:
+		return "", fmt.Errorf("%w: %s", ErrExists, arn)
+	case len(d.entities) >= MaxEntities:
+		return "", fmt.Errorf("%w: there are %d users and roles", ErrLimit, len(d.entities))
+	}
+	id, err := d.identifier(prefix)
+	if err != nil {
+		return "", err
+	}
+	d.entities[arn] = &entity{
+		kind: kind, account: account, arn: arn, id: id,
+		name: name[strings.LastIndexByte(name, '/')+1:], policies: clone(policies),
+	}
+	return arn, nil
+}
+
+func checkPolicies(policies []*policy.Policy) error {
+	for i, p := range policies {
+		if p == nil {
+			return fmt.Errorf("%w: identity policy %d is nil", ErrInvalid, i)
+		}
+		if err := p.CheckIdentity(); err != nil {
+			return fmt.Errorf("%w: identity policy %d: %w", ErrInvalid, i, err)
+		}
+	}
+	return nil
+}
+
+// SetPolicies replaces the identity policies of a user or role, also for its
+// sessions that are alive. Errors are ErrInvalid and ErrNotFound.
+func (d *Directory) SetPolicies(arn string, policies ...*policy.Policy) error {
+	if err := checkPolicies(policies); err != nil {
+		return err
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	e := d.entities[arn]
+	if e == nil || e.kind == TypeRoot {
+		return fmt.Errorf("%w: user or role %q", ErrNotFound, arn)
+	}
+	e.policies = clone(policies)
+	return nil
+}
+
+// Delete removes a user or role with its access keys and sessions. It is
+// ErrNotFound for any other ARN.
+func (d *Directory) Delete(arn string) error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	e := d.entities[arn]
+	if e == nil || e.kind == TypeRoot {
+		return fmt.Errorf("%w: user or role %q", ErrNotFound, arn)
+	}
+	delete(d.entities, arn)
+	for id, k := range d.keys {
+		if k.owner == e {
+			d.drop(id)
+		}
+	}
+	return nil
+}
+
+// Exists reports whether a policy may name principal: an account that is here, as
+// its 12 digits or its root, a user or a role, or a session of a role that is here
+// or of no role but of an account that is here. "*" exists.
+func (d *Directory) Exists(principal string) bool {
+	d.mu.RLock()
+	defer d.mu.RUnlock()
+	if principal == "*" || d.accounts[principal] || d.entities[principal] != nil {
+		return true
+	}
+	account := policy.AccountOf(principal)
+	rest, ok := strings.CutPrefix(principal, "arn:aws:sts::"+account+":assumed-role/")
+	if !ok {
+		return false
+	}
+	name, _, _ := strings.Cut(rest, "/")
+	for _, e := range d.entities {
+		if e.kind == TypeAssumedRole && e.account == account && e.name == name {
+			return true
+		}
+	}
+	return false
+}
+
+// Lookup finds who holds an access key. It also finds a session that has expired,
+// for an hour, so that its holder can be told so.
+func (d *Directory) Lookup(accessKeyID string) (Identity, bool) {
+	d.mu.RLock()
+	defer d.mu.RUnlock()
+	k := d.keys[accessKeyID]
+	if k == nil {
+		return Identity{}, false
+	}
+	e := k.owner
+	i := Identity{
+		Principal: policy.Principal{Account: e.account, ARN: e.arn},
+		Type:      e.kind, ID: e.id, Name: e.name, Session: k.session,
+		AccessKeyID: accessKeyID, Secret: k.secret, Token: k.token,
+		Created: k.created, Expires: k.expires, Policies: e.policies,
+	}
+	if e.kind == TypeAssumedRole {
+		i.Principal.Role = e.arn
+		i.Principal.ARN = "arn:aws:sts::" + e.account + ":assumed-role/" + e.name + "/" + k.session
+		i.ID += ":" + k.session
+	}
+	return i, true
+}
+
+// Principals are the ARNs of all users and roles, sorted.
+func (d *Directory) Principals() []string {
+	d.mu.RLock()
+	defer d.mu.RUnlock()
+	var list []string
+	for arn, e := range d.entities {
+		if e.kind != TypeRoot {
+			list = append(list, arn)
+		}
+	}
+	slices.Sort(list)
+	return list
+}
