@@ -37,11 +37,14 @@ const (
 	Vsock     = "vsock"                    // joins standard input and output with a vsock connection
 	NitroCLI  = "nitro-cli"                // starts enclaves from a parent instance
 	Allocator = "nitro-enclaves-allocator" // sets CPUs and memory aside for them
+
+	// VsockProxy carries connections of enclaves to a service.
+	VsockProxy = "vsock-proxy"
 )
 
 // All returns the names of all programs.
 func All() []string {
-	return []string{Init, Instance, Attest, Agent, Misbehave, Hostile, NSM, Vsock, NitroCLI, Allocator}
+	return []string{Init, Instance, Attest, Agent, Misbehave, Hostile, NSM, Vsock, NitroCLI, Allocator, VsockProxy}
 }
 
 // ErrUnavailable says that a program is neither embedded nor can be built.
