@@ -33,9 +33,15 @@ func RunAgent(ctx context.Context) {
 
 func newAgent(m machine, log *slog.Logger) *Agent { return &Agent{mach: m, log: log, tick: deviceTick} }
 
-// run serves both ports until ctx ends.
+// run serves both ports, and the link-local services, until ctx ends.
 func (a *Agent) run(ctx context.Context) {
 	defer a.end()
+	// An instance without them is still of use, if only to find out why.
+	if services, err := a.mach.LinkLocal(ctx); err != nil {
+		a.log.Error("start link-local services", "err", err)
+	} else {
+		defer services.Close()
+	}
 	// A process that was started again is in an instance that runs. Its Host
 	// expects the agent and does not know that anything happened.
 	if a.mach.Resumed() {

@@ -22,9 +22,12 @@ import (
 	"github.com/nitrolab/nitrolab/guest/instance/mux"
 )
 
+const bundle = "-----BEGIN CERTIFICATE-----\nMAA=\n-----END CERTIFICATE-----\n"
+
 func resume() *control.Resume {
 	return &control.Resume{
 		Seed: []byte("0123456789abcdef0123456789abcdef"), Time: 1_800_000_000_000_000_001,
+		CABundle: []byte(bundle),
 		Identity: control.Identity{InstanceID: "i-1", Hostname: "host.internal", Region: "us-east-1"},
 	}
 }
@@ -51,6 +54,7 @@ func TestResume(t *testing.T) {
 		"facts",
 		"write /etc/hostname -rw-r--r--",
 		"write /etc/hosts -rw-r--r--",
+		"write /etc/ssl/certs/ca-certificates.crt -rw-r--r--",
 		"write /run/nitrolab/instance.json -rw-r--r--",
 		"listen",
 	}
@@ -68,6 +72,7 @@ func TestResume(t *testing.T) {
 	}
 	files := map[string]string{
 		"/etc/hostname": "host.internal\n",
+		bundleFile:      bundle,
 		"/etc/hosts":    "127.0.0.1 localhost\n::1 localhost\n127.0.1.1 host.internal\n",
 		stateFile:       `{"instanceId":"i-1","hostname":"host.internal","region":"us-east-1","bootId":"` + ready.BootID + `","resumed":"2027-01-15T08:00:00.000000001Z"}` + "\n",
 	}
@@ -91,6 +96,7 @@ func TestResumeFails(t *testing.T) {
 		{"hostname", "set host name"},
 		{"facts", ""},
 		{"write /etc/hostname", "write /etc/hostname"},
+		{"write " + bundleFile, "write " + bundleFile},
 		{"write " + stateFile, "write " + stateFile},
 	} {
 		m := newFakeMachine()
@@ -104,6 +110,52 @@ func TestResumeFails(t *testing.T) {
 		}
 		if a.stop != nil {
 			t.Errorf("%s: the agent listens", tt.call)
+		}
+	}
+}
+
+// A Host without certificates leaves those of the image.
+func TestResumeWithoutBundle(t *testing.T) {
+	m := newFakeMachine()
+	r := resume()
+	r.CABundle = nil
+	if _, err := quietAgent(t, m).Resume(within(t), r); err != nil {
+		t.Fatal(err)
+	}
+	if content, there := m.files[bundleFile]; there {
+		t.Errorf("%s was written: %q", bundleFile, content)
+	}
+}
+
+// The link-local services begin before there is a port, so that they are in the
+// snapshot, and end with the agent. Without them the agent works.
+func TestLinkLocal(t *testing.T) {
+	for _, fail := range []error{nil, unix.EPERM} {
+		m := newFakeMachine()
+		m.fail = map[string]error{"link-local": fail}
+		m.ports[control.Port] = make(chan net.Conn)
+		ctx, cancel := context.WithCancel(t.Context())
+		var wg sync.WaitGroup
+		wg.Go(func() { quietAgent(t, m).run(ctx) })
+		ours, theirs := net.Pipe()
+		select {
+		case m.ports[control.Port] <- theirs:
+		case <-time.After(patience):
+			t.Fatal("the port is not opened")
+		}
+		c := control.NewClient(ours)
+		if err := c.Ping(within(t)); err != nil {
+			t.Error(err)
+		}
+		c.Close()
+		cancel()
+		wg.Wait()
+		want := []string{"link-local", "end link-local"}
+		if fail != nil {
+			want = want[:1]
+		}
+		if diff := cmp.Diff(want, m.done()); diff != "" {
+			t.Errorf("error %v: calls (-want +got):\n%s", fail, diff)
 		}
 	}
 }

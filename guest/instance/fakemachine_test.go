@@ -104,6 +104,17 @@ func (f *fakeMachine) ListenVsock() (net.Listener, error) {
 	return &fakeListener{conns: f.conns, closed: make(chan struct{})}, nil
 }
 
+func (f *fakeMachine) LinkLocal(context.Context) (io.Closer, error) {
+	if err := f.do("link-local"); err != nil {
+		return nil, err
+	}
+	return closer(func() error { return f.do("end link-local") }), nil
+}
+
+type closer func() error
+
+func (c closer) Close() error { return c() }
+
 func (f *fakeMachine) PCI() ([]control.Device, error) {
 	f.mu.Lock()
 	list, looked := f.pci, f.looked

@@ -40,6 +40,10 @@ type machine interface {
 	// ListenVsock listens on the agent's port.
 	ListenVsock() (net.Listener, error)
 
+	// LinkLocal starts the services of package linklocal, which end with the
+	// closer.
+	LinkLocal(ctx context.Context) (io.Closer, error)
+
 	// PCI lists the PCI functions.
 	PCI() ([]control.Device, error)
 	// HasVsock reports whether there is a vsock device with an address.

@@ -1,8 +1,10 @@
 package instance
 
 import (
+	"context"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"log/slog"
 	"net"
@@ -17,6 +19,7 @@ import (
 
 	"github.com/nitrolab/nitrolab/devices/vsock/ports"
 	"github.com/nitrolab/nitrolab/guest/instance/control"
+	"github.com/nitrolab/nitrolab/guest/linklocal"
 )
 
 // realMachine is the kernel.
@@ -98,6 +101,15 @@ func (realMachine) Facts() (control.Ready, error) {
 // card is plugged later.
 func (realMachine) ListenVsock() (net.Listener, error) {
 	return vsock.ListenContextID(unix.VMADDR_CID_ANY, ports.Agent, nil)
+}
+
+// LinkLocal serves from before the snapshot: a clone does not start it.
+func (m realMachine) LinkLocal(ctx context.Context) (io.Closer, error) {
+	s, err := linklocal.Start(ctx, linklocal.Config{Log: m.log})
+	if err != nil {
+		return nil, err // not s: an interface that holds nil is not nil
+	}
+	return s, nil
 }
 
 // HasVsock asks the driver, which has no address as long as there is no device.

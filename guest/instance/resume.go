@@ -17,6 +17,10 @@ const (
 	stateFile = stateDir + "/instance.json"
 )
 
+// bundleFile is where programs look for the certificates they trust, those that
+// know Debian's place. The image has links to it from the others.
+const bundleFile = "/etc/ssl/certs/ca-certificates.crt"
+
 // A state is the content of stateFile.
 type state struct {
 	control.Identity
@@ -53,8 +57,12 @@ func (a *Agent) Resume(_ context.Context, r *control.Resume) (*control.Ready, er
 	for _, f := range []struct{ path, content string }{
 		{"/etc/hostname", r.Hostname + "\n"},
 		{"/etc/hosts", "127.0.0.1 localhost\n::1 localhost\n127.0.1.1 " + r.Hostname + "\n"},
+		{bundleFile, string(r.CABundle)},
 		{stateFile, string(content) + "\n"},
 	} {
+		if f.content == "" {
+			continue // no certificates: those of the image stay
+		}
 		if err := a.mach.WriteFile(f.path, []byte(f.content), 0o644); err != nil {
 			return nil, fmt.Errorf("write %s: %w", f.path, err)
 		}

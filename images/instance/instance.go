@@ -76,7 +76,7 @@ type Image struct {
 // Programs are the guest programs of an instance beside PID 1, which are in
 // /usr/bin there.
 func Programs() []string {
-	return []string{guestprog.NSM, guestprog.Vsock, guestprog.NitroCLI, guestprog.Allocator}
+	return []string{guestprog.NSM, guestprog.Vsock, guestprog.NitroCLI, guestprog.Allocator, guestprog.VsockProxy}
 }
 
 // Build makes the image, or finds it in the cache.

@@ -108,6 +108,7 @@ func TestContent(t *testing.T) {
 		"usr/bin/vsock":                    "100755 program vsock",
 		"usr/bin/nitro-cli":                "100755 program nitro-cli",
 		"usr/bin/nitro-enclaves-allocator": "100755 program nitro-enclaves-allocator",
+		"usr/bin/vsock-proxy":              "100755 program vsock-proxy",
 		"bin":                              "120777 usr/bin",
 		"sbin":                             "120777 usr/sbin",
 		"lib":                              "120777 usr/lib",
@@ -116,6 +117,11 @@ func TestContent(t *testing.T) {
 		"tmp":                              "41777 ",
 		"run":                              "40755 ",
 		"etc/mtab":                         "120777 /proc/self/mounts",
+		"etc/resolv.conf":                  "100644 nameserver 169.254.169.253\n",
+		"etc/ssl/certs":                    "40755 ",
+		"etc/ssl/cert.pem":                 "120777 /etc/ssl/certs/ca-certificates.crt",
+		"etc/pki/tls/cert.pem":             "120777 /etc/ssl/certs/ca-certificates.crt",
+		"etc/pki/tls/certs/ca-bundle.crt":  "120777 /etc/ssl/certs/ca-certificates.crt",
 		"etc/hostname":                     "100644 localhost\n",
 		"modules/00-vsock.ko":              "120777 /usr/lib/modules/" + release + "/vsock.ko",
 		"modules/02-nitro_enclaves.ko":     "120777 /usr/lib/modules/" + release + "/nitro_enclaves.ko",
@@ -135,8 +141,8 @@ func TestContent(t *testing.T) {
 	if e := entries["dev/console"]; e.Major != 5 || e.Minor != 1 {
 		t.Errorf("dev/console is %d:%d", e.Major, e.Minor)
 	}
-	for _, name := range []string{"etc/passwd", "etc/group", "etc/os-release", "etc/profile", "etc/resolv.conf", "etc/hosts",
-		"etc/nitro_enclaves/allocator.yaml", "usr/share/nitro_enclaves/examples", "var/log/nitro_enclaves"} {
+	for _, name := range []string{"etc/passwd", "etc/group", "etc/os-release", "etc/profile", "etc/hosts",
+		"etc/nitro_enclaves/allocator.yaml", "etc/nitro_enclaves/vsock-proxy.yaml", "usr/share/nitro_enclaves/examples", "var/log/nitro_enclaves"} {
 		if _, ok := entries[name]; !ok {
 			t.Errorf("no %s", name)
 		}

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"net"
 	"strings"
 	"sync"
@@ -38,6 +39,7 @@ type fake struct {
 	entered chan struct{}
 	ready   Ready
 	list    []Device
+	resumed func(*Resume)
 }
 
 func (f *fake) do(ctx context.Context, call string) error {
@@ -57,6 +59,9 @@ func (f *fake) do(ctx context.Context, call string) error {
 }
 
 func (f *fake) Resume(ctx context.Context, r *Resume) (*Ready, error) {
+	if f.resumed != nil {
+		f.resumed(r)
+	}
 	return &f.ready, f.do(ctx, fmt.Sprintf("resume %d bytes at %d %+v", len(r.Seed), r.Time, r.Identity))
 }
 func (f *fake) Quiesce(ctx context.Context) error { return f.do(ctx, "quiesce") }
@@ -175,6 +180,29 @@ func TestErrors(t *testing.T) {
 }
 
 // What the guest would refuse is not sent, and what is sent is refused too.
+// pemOf is a block of n bytes, more or less of a real one.
+func pemOf(kind string, n int) []byte {
+	head, tail := "-----BEGIN "+kind+"-----\n", "\n-----END "+kind+"-----\n"
+	return []byte(head + strings.Repeat("A", n-len(head)-len(tail)) + tail)
+}
+
+// The longest of everything fits in a line.
+func TestLongestResume(t *testing.T) {
+	r := Resume{
+		Seed: bytes.Repeat([]byte{0xff}, MaxSeed), Time: math.MaxInt64, CABundle: pemOf("CERTIFICATE", MaxCABundle),
+		Identity: Identity{InstanceID: strings.Repeat("i", maxName), Hostname: strings.Repeat("h", 63), Region: strings.Repeat("r", maxName),
+			AvailabilityZone: strings.Repeat("z", maxName), InstanceType: strings.Repeat("t", maxName), ImageID: strings.Repeat("m", maxName), AccountID: strings.Repeat("1", maxName)},
+	}
+	var got Resume
+	f := &fake{ready: goodReady, resumed: func(r *Resume) { got = *r }}
+	if _, err := connect(t, f).Resume(within(t), r); err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(r, got); diff != "" {
+		t.Errorf("what the guest got (-want +got):\n%s", diff)
+	}
+}
+
 func TestInvalid(t *testing.T) {
 	change := func(f func(*Resume)) *request {
 		r := goodResume()
@@ -201,6 +229,9 @@ func TestInvalid(t *testing.T) {
 		{"long host name", change(func(r *Resume) { r.Hostname = strings.Repeat("a", 65) })},
 		{"label that ends in a hyphen", change(func(r *Resume) { r.Hostname = "a-" })},
 		{"region with a space", change(func(r *Resume) { r.Region = "us east" })},
+		{"long bundle", change(func(r *Resume) { r.CABundle = pemOf("CERTIFICATE", MaxCABundle+1) })},
+		{"bundle without a certificate", change(func(r *Resume) { r.CABundle = []byte("certificate") })},
+		{"bundle with a private key", change(func(r *Resume) { r.CABundle = append(pemOf("CERTIFICATE", 100), pemOf("EC PRIVATE KEY", 100)...) })},
 		{"device", devices(1, "1d0f")},
 		{"device in capitals", devices(1, "1D0F:E4C1")},
 		{"too many devices", devices(1, make([]string, MaxWants+1)...)},

@@ -44,5 +44,6 @@ const Version = 1
 // of their own, see package mux.
 const Port = "org.nitrolab.agent.0"
 
-// MaxLine bounds a line in bytes, its line feed included.
-const MaxLine = 64 << 10
+// MaxLine bounds a line in bytes, its line feed included. The longest is a resume
+// with MaxCABundle bytes of certificates, which are a third more in JSON.
+const MaxLine = 128 << 10

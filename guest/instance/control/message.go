@@ -1,6 +1,7 @@
 package control
 
 import (
+	"bytes"
 	"fmt"
 	"strings"
 	"time"
@@ -11,6 +12,9 @@ const (
 	MinSeed = 32
 	MaxSeed = 512
 )
+
+// MaxCABundle bounds the certificates of a Resume, in bytes of PEM.
+const MaxCABundle = 64 << 10
 
 // MaxWants bounds the devices one request may ask for, and MaxDevices those that
 // are listed in the answer.
@@ -30,6 +34,10 @@ type Resume struct {
 	Seed []byte `json:"seed"`
 	// Time is the time of day in nanoseconds since the Unix epoch, more than 0.
 	Time int64 `json:"time"`
+	// CABundle are the certificates that programs of the guest trust, in PEM, at
+	// most MaxCABundle bytes. It replaces /etc/ssl/certs/ca-certificates.crt;
+	// none leaves what the image has there.
+	CABundle []byte `json:"caBundle,omitempty"`
 
 	Identity
 }
@@ -102,7 +110,27 @@ func (r *Resume) Validate() error {
 	if r.Time <= 0 {
 		return invalid("time is %d, must be after the Unix epoch", r.Time)
 	}
+	if err := validateBundle(r.CABundle); err != nil {
+		return err
+	}
 	return r.Identity.Validate()
+}
+
+// validateBundle tells certificates from what was meant for another member. It
+// does not parse them: that is for the programs which trust them, and would be in
+// the way of every warm start.
+func validateBundle(pem []byte) error {
+	switch {
+	case len(pem) == 0:
+		return nil
+	case len(pem) > MaxCABundle:
+		return invalid("caBundle has %d bytes, allowed are 0 to %d", len(pem), MaxCABundle)
+	case !bytes.Contains(pem, []byte("-----BEGIN CERTIFICATE-----\n")):
+		return invalid("caBundle has no certificate, allowed is PEM")
+	case bytes.Contains(pem, []byte("PRIVATE KEY-----")):
+		return invalid("caBundle has a private key, allowed are certificates")
+	}
+	return nil
 }
 
 // Validate says what is wrong with an identity. Its values become part of files
