@@ -75,7 +75,7 @@ root of its certificates is its own and says so. Not affiliated with AWS.`,
 	group(groupInstances, newLaunch(), newShell(), newPS(), newCP(), newTerminate())
 	group(groupEnclaves, newRunEnclave(), newDescribeEnclaves(), newConsole(), newTerminateEnclave())
 	group(groupImages, newEIF())
-	group(groupDocuments, newDemo(), newVerify(), newRootCertificate())
+	group(groupDocuments, newDemo(), newVerify(), newRootCertificate(), newVectors())
 	root.AddCommand(newToolchain(), newSupervise())
 	markRun(root)
 	return root
