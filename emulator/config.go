@@ -49,6 +49,13 @@ type Config struct {
 	// PCR3; empty for an instance without a role.
 	Role string
 
+	// Account is the AWS account of 12 digits to which the instances and their keys
+	// belong. Empty means that of Role, or [DefaultAccount].
+	Account string
+
+	// KMS describes the key service.
+	KMS KMSConfig
+
 	// Names and Encoding choose the form of documents, see package attestation.
 	Names    attestation.Names
 	Encoding attestation.Encoding

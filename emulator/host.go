@@ -32,7 +32,8 @@ import (
 type Host struct {
 	cfg       Config
 	authority *attestation.Authority
-	own       *parent   // the Host in the role of a parent
+	own       *parent // the Host in the role of a parent
+	services  *services
 	entropy   io.Reader // locked
 	dir       *guard.Dir
 
@@ -75,6 +76,9 @@ func NewHost(cfg Config) (_ *Host, err error) {
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("new host: %w", err), h.own.vsock.Close(), h.dir.Close())
 	}
+	if err := h.serveOwn(); err != nil {
+		return nil, errors.Join(fmt.Errorf("new host: %w", err), h.own.vsock.Close(), h.own.heart.close(), h.dir.Close())
+	}
 	if w := cfg.Weaken.String(); w != "" {
 		cfg.Log.Warn(w)
 	}
@@ -96,7 +100,7 @@ func (h *Host) Close() error {
 	}
 	errs = append(errs, h.own.endEnclaves()...)
 	// The switch first: it ends what the heart waits for.
-	errs = append(errs, h.own.vsock.Close(), ignoreClosed(h.own.heart.close()), h.dir.Close())
+	errs = append(errs, h.own.vsock.Close(), ignoreClosed(h.own.heart.close()), h.services.close(), h.dir.Close())
 	return errors.Join(errs...)
 }
 

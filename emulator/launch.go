@@ -130,6 +130,9 @@ func (h *Host) newInstance(cfg InstanceConfig, identity machineIdentity) (_ *Ins
 		return nil, errors.Join(fmt.Errorf("launch: %w", err), os.RemoveAll(i.dir))
 	}
 	i.parent = newParent(identity.InstanceID, h.newSwitch())
+	if err := errors.Join(h.services.serveParent(i.parent.vsock), i.serveMetadata()); err != nil {
+		return nil, errors.Join(err, i.parent.vsock.Close(), i.ram.Close(), os.RemoveAll(i.dir))
+	}
 	return i, nil
 }
 
@@ -160,8 +163,9 @@ func (i *Instance) resume(ctx context.Context) error {
 	}
 	err := i.within(ctx, limit, "its agent did not answer", func(ctx context.Context) (err error) {
 		i.ready, err = i.control.Resume(ctx, control.Resume{
-			Seed: seed,
-			Time: i.host.Now().UnixNano(),
+			Seed:     seed,
+			Time:     i.host.Now().UnixNano(),
+			CABundle: i.host.services.ca.RootPEM(),
 			Identity: control.Identity{
 				InstanceID:       i.ID(),
 				Hostname:         i.ID(),
