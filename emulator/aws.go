@@ -2,70 +2,62 @@ package emulator
 
 import (
 	"context"
-	"crypto/tls"
 	"crypto/x509"
 	"errors"
 	"fmt"
 	"io"
 	"net"
-	"net/http"
 	"sync"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
-	"github.com/aws/aws-sdk-go-v2/credentials"
 
 	"github.com/nitrolab/nitrolab/devices/vsock"
 	"github.com/nitrolab/nitrolab/devices/vsock/ports"
 	"github.com/nitrolab/nitrolab/emulator/iam"
 	"github.com/nitrolab/nitrolab/emulator/kms"
+	"github.com/nitrolab/nitrolab/emulator/services"
 )
 
 // serveOwn makes the services and gives them to the Host in its role of a parent.
 func (h *Host) serveOwn() (err error) {
-	if h.services, err = h.newServices(); err != nil {
+	c := h.cfg
+	h.services, err = services.New(services.Config{
+		Region: h.Region(), Seed: c.Identity.Seed, Roots: []*x509.Certificate{h.Root()},
+		Account: c.Account, Role: c.Role, KMS: c.KMS,
+		Clock: c.Clock, Entropy: h.entropy, Log: c.Log, Weaken: c.Weaken,
+	})
+	if err != nil {
 		return err
 	}
-	if err := h.services.serveParent(h.own.vsock); err != nil {
-		return errors.Join(err, h.own.vsock.Close(), h.services.close())
+	if err := h.services.ServeParent(h.own.vsock); err != nil {
+		return errors.Join(err, h.own.vsock.Close(), h.services.Close())
 	}
 	return nil
 }
 
-func (h *Host) roots() []*x509.Certificate { return []*x509.Certificate{h.Root()} }
-
 // Account is the AWS account of the Host's instances and keys.
-func (h *Host) Account() string { return h.services.account }
+func (h *Host) Account() string { return h.services.Account() }
 
 // KMS is the key service, for its audit log and for faults. Keys are made and used
 // through its API: see [Host.AWS].
-func (h *Host) KMS() *kms.Service { return h.services.kms }
+func (h *Host) KMS() *kms.Service { return h.services.KMS() }
 
 // IAM are the accounts, users and roles that the services know. The root user of
 // the Host's account is there, and the role of its instances if it has one.
-func (h *Host) IAM() *iam.Directory { return h.services.directory }
+func (h *Host) IAM() *iam.Directory { return h.services.IAM() }
 
 // ServicesRoot is the CA certificate that clients of the services have to trust.
-func (h *Host) ServicesRoot() *x509.Certificate { return h.services.ca.Root() }
+func (h *Host) ServicesRoot() *x509.Certificate { return h.services.CA().Root() }
 
 // ServicesRootPEM is ServicesRoot as PEM text, for the CA bundle of an enclave
 // image. An instance gets it when it is launched.
-func (h *Host) ServicesRootPEM() []byte { return h.services.ca.RootPEM() }
+func (h *Host) ServicesRootPEM() []byte { return h.services.CA().RootPEM() }
 
 // AWS is what a stock client of the SDK needs to use the services as who holds the
 // credentials: kms.NewFromConfig(host.AWS(c)). The connections do not leave the
 // process.
 func (h *Host) AWS(c iam.Credentials) aws.Config {
-	roots := x509.NewCertPool()
-	roots.AddCert(h.ServicesRoot())
-	return aws.Config{
-		Region:      h.Region(),
-		Credentials: credentials.NewStaticCredentialsProvider(c.AccessKeyID, c.SecretAccessKey, c.SessionToken),
-		HTTPClient: &http.Client{Transport: &http.Transport{
-			DialContext:       func(ctx context.Context, _, _ string) (net.Conn, error) { return h.DialAWS(ctx) },
-			TLSClientConfig:   &tls.Config{RootCAs: roots, MinVersion: tls.VersionTLS12},
-			DisableKeepAlives: true, // or they would outlive their users
-		}},
-	}
+	return h.services.Client(c, h.DialAWS)
 }
 
 // DialAWS opens a connection to the services, which speak TLS.
@@ -75,7 +67,7 @@ func (h *Host) DialAWS(ctx context.Context) (net.Conn, error) {
 
 // ServeAWS offers the services on a listener too, such as one of TCP on this
 // machine. The Host closes it.
-func (h *Host) ServeAWS(l net.Listener) { h.services.serve(l) }
+func (h *Host) ServeAWS(l net.Listener) { h.services.Serve(l) }
 
 // ProxyKMS does for the Host in its role of a parent what vsock-proxy does in an
 // instance: enclaves reach the key service at CID 3, port 8000. Closing what it

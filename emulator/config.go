@@ -13,6 +13,7 @@ import (
 	"github.com/nitrolab/nitrolab/devices/nsm/attestation"
 	"github.com/nitrolab/nitrolab/devices/weaken"
 	"github.com/nitrolab/nitrolab/emulator/qemu"
+	"github.com/nitrolab/nitrolab/emulator/services"
 	"github.com/nitrolab/nitrolab/images/toolchain"
 )
 
@@ -50,11 +51,12 @@ type Config struct {
 	Role string
 
 	// Account is the AWS account of 12 digits to which the instances and their keys
-	// belong. Empty means that of Role, or [DefaultAccount].
+	// belong. Empty means that of Role, or
+	// services.DefaultAccount.
 	Account string
 
 	// KMS describes the key service.
-	KMS KMSConfig
+	KMS services.KMSConfig
 
 	// Names and Encoding choose the form of documents, see package attestation.
 	Names    attestation.Names

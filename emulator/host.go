@@ -24,6 +24,7 @@ import (
 	"github.com/nitrolab/nitrolab/devices/nsm/attestation"
 	"github.com/nitrolab/nitrolab/devices/vsock"
 	"github.com/nitrolab/nitrolab/emulator/guard"
+	"github.com/nitrolab/nitrolab/emulator/services"
 )
 
 // A Host is one emulated Nitro host. Enclaves are started on it by an [Instance],
@@ -33,7 +34,7 @@ type Host struct {
 	cfg       Config
 	authority *attestation.Authority
 	own       *parent // the Host in the role of a parent
-	services  *services
+	services  *services.Services
 	entropy   io.Reader // locked
 	dir       *guard.Dir
 
@@ -100,7 +101,7 @@ func (h *Host) Close() error {
 	}
 	errs = append(errs, h.own.endEnclaves()...)
 	// The switch first: it ends what the heart waits for.
-	errs = append(errs, h.own.vsock.Close(), ignoreClosed(h.own.heart.close()), h.services.close(), h.dir.Close())
+	errs = append(errs, h.own.vsock.Close(), ignoreClosed(h.own.heart.close()), h.services.Close(), h.dir.Close())
 	return errors.Join(errs...)
 }
 

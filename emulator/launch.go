@@ -130,7 +130,7 @@ func (h *Host) newInstance(cfg InstanceConfig, identity machineIdentity) (_ *Ins
 		return nil, errors.Join(fmt.Errorf("launch: %w", err), os.RemoveAll(i.dir))
 	}
 	i.parent = newParent(identity.InstanceID, h.newSwitch())
-	if err := errors.Join(h.services.serveParent(i.parent.vsock), i.serveMetadata()); err != nil {
+	if err := errors.Join(h.services.ServeParent(i.parent.vsock), i.serveMetadata()); err != nil {
 		return nil, errors.Join(err, i.parent.vsock.Close(), i.ram.Close(), os.RemoveAll(i.dir))
 	}
 	return i, nil
@@ -165,7 +165,7 @@ func (i *Instance) resume(ctx context.Context) error {
 		i.ready, err = i.control.Resume(ctx, control.Resume{
 			Seed:     seed,
 			Time:     i.host.Now().UnixNano(),
-			CABundle: i.host.services.ca.RootPEM(),
+			CABundle: i.host.ServicesRootPEM(),
 			Identity: control.Identity{
 				InstanceID:       i.ID(),
 				Hostname:         i.ID(),

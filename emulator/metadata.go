@@ -36,7 +36,7 @@ func (i *Instance) serveMetadata() error {
 	// Made when somebody asks: the key that signs identity documents takes a
 	// quarter of a second, which is more than a launch can wait for.
 	service := sync.OnceValues(i.metadata)
-	i.host.services.serveHTTP(l, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	i.host.services.ServeHandler(l, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		s, err := service()
 		if err != nil {
 			i.log.Error("metadata service", "err", err)
@@ -50,17 +50,17 @@ func (i *Instance) serveMetadata() error {
 
 func (i *Instance) metadata() (*imds.Service, error) {
 	s := i.host.services
-	key, cert, err := s.ca.IdentitySigner(s.region)
+	key, cert, err := s.CA().IdentitySigner(i.host.Region())
 	if err != nil {
 		return nil, err
 	}
 	cfg := imds.Config{
 		InstanceID:       i.ID(),
-		Region:           s.region,
-		AvailabilityZone: s.region + "a",
+		Region:           i.host.Region(),
+		AvailabilityZone: i.host.Region() + "a",
 		InstanceType:     i.cfg.Type,
 		ImageID:          imageID,
-		AccountID:        s.account,
+		AccountID:        s.Account(),
 		PrivateIP:        privateIP,
 		Role:             i.host.cfg.Role,
 		SigningKey:       key,
@@ -70,7 +70,7 @@ func (i *Instance) metadata() (*imds.Service, error) {
 		Log:              i.log.With("service", "imds"),
 	}
 	if cfg.Role != "" {
-		c := &roleCredentials{directory: s.directory, role: cfg.Role, session: i.ID(), clock: i.host.cfg.Clock}
+		c := &roleCredentials{directory: s.IAM(), role: cfg.Role, session: i.ID(), clock: i.host.cfg.Clock}
 		cfg.Credentials = c.get
 	}
 	return imds.New(cfg)
