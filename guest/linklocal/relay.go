@@ -7,6 +7,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/nitrolab/nitrolab/guest/internal/splice"
 )
 
 // A relay carries one service to its port of the Host.
@@ -66,10 +68,10 @@ func (r *relay) stream(ctx context.Context, l net.Listener) {
 func (r *relay) carry(ctx context.Context, c net.Conn) {
 	host, err := r.connect(ctx)
 	if err != nil {
-		abort(c)
+		splice.Abort(c)
 		return
 	}
-	join(ctx, c, host)
+	_ = splice.Join(ctx, c, host) // nobody here to tell
 }
 
 // goOn says whether to accept again after a failure, when it is time to.

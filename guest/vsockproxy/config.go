@@ -17,9 +17,6 @@ const (
 	lookupTimeout  = 10 * time.Second
 	connectTimeout = 10 * time.Second
 
-	// halfOpenTimeout is longer than a service takes for an answer.
-	halfOpenTimeout = 2 * time.Minute
-
 	// maxAddresses is how many addresses of a name are tried.
 	maxAddresses = 8
 )

@@ -8,6 +8,8 @@ import (
 	"net/netip"
 	"strconv"
 	"sync"
+
+	"github.com/nitrolab/nitrolab/guest/internal/splice"
 )
 
 // A Proxy carries connections to one service.
@@ -65,11 +67,11 @@ func (p *Proxy) carry(ctx context.Context, client net.Conn) {
 		if ctx.Err() == nil {
 			log.Warn("no connection", "remote", p.cfg.Remote, "err", err)
 		}
-		abort(client)
+		splice.Abort(client)
 		return
 	}
 	log.Info("connected", "server", server.RemoteAddr())
-	if err := join(ctx, client, server); err != nil && ctx.Err() == nil {
+	if err := splice.Join(ctx, client, server); err != nil && ctx.Err() == nil {
 		log.Info("connection broke", "err", err)
 	}
 	log.Info("disconnected")

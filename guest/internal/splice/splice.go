@@ -1,4 +1,6 @@
-package vsockproxy
+// Package splice carries a connection on to another one, for the proxies in an
+// instance.
+package splice
 
 import (
 	"context"
@@ -9,7 +11,11 @@ import (
 	"time"
 )
 
-// join copies between a and b both ways until both have ended, and closes them. The
+// halfOpenTimeout is how long nothing may move on a connection of which one direction
+// has ended: longer than a service takes for an answer.
+const halfOpenTimeout = 2 * time.Minute
+
+// Join copies between a and b both ways until both have ended, and closes them. The
 // end of one direction is passed on as a half-close. The error is that of the
 // direction that failed first; then, and when ctx ends, both connections are reset
 // where they can be, so that nobody takes a part for the whole.
@@ -18,14 +24,14 @@ import (
 // keep one for later, and the kernel's keep-alive finds a server that is gone. Once
 // one direction has ended the other has to move every halfOpenTimeout, or whoever
 // does not close its end would keep a worker for ever.
-func join(ctx context.Context, a, b net.Conn) error {
+func Join(ctx context.Context, a, b net.Conn) error {
 	var once sync.Once
 	var failed error
 	cut := func(err error) {
 		once.Do(func() {
 			failed = err
-			abort(a)
-			abort(b)
+			Abort(a)
+			Abort(b)
 		})
 	}
 	stop := context.AfterFunc(ctx, func() { cut(context.Cause(ctx)) })
@@ -79,20 +85,11 @@ func (s *source) Read(b []byte) (int, error) {
 	return s.Conn.Read(b)
 }
 
-// abort closes c so that the other side sees an error if it can: TCP has a reset,
+// Abort closes c so that the other side sees an error if it can: TCP has a reset,
 // vsock has one for what is not read yet.
-func abort(c net.Conn) {
+func Abort(c net.Conn) {
 	if l, ok := c.(interface{ SetLinger(sec int) error }); ok {
 		_ = l.SetLinger(0)
 	}
 	_ = c.Close()
-}
-
-// share is ctx with the nth part of the time that it has left.
-func share(ctx context.Context, n int) (context.Context, context.CancelFunc) {
-	deadline, ok := ctx.Deadline()
-	if !ok || n <= 1 {
-		return context.WithCancel(ctx)
-	}
-	return context.WithTimeout(ctx, time.Until(deadline)/time.Duration(n))
 }
