@@ -2,7 +2,8 @@
 // attack fails counts only beside a run in which that one protection is off and
 // the same attack succeeds; this package makes the second run possible and
 // nothing else: outside a test binary it panics, and no flag or environment
-// variable reaches it.
+// variable reaches it. What a test needs inside a guest has a program of its own, see
+// [InGuest].
 package weaken
 
 import (
@@ -88,6 +89,12 @@ func Only(p Protection) Set {
 	}
 	return Set{off: p}
 }
+
+// InGuest switches off p in a program that runs inside a guest and exists for tests
+// alone, such as guest/cmd/weakinference. No product may call it: a test of this
+// package looks for others who do. Such a program is another image with other
+// measurements, which no key policy for the product's names.
+func InGuest(p Protection) Set { return Set{off: p} }
 
 // Off reports whether p is switched off.
 func (s Set) Off(p Protection) bool { return p != None && s.off == p }

@@ -40,11 +40,18 @@ const (
 
 	// VsockProxy carries connections of enclaves to a service.
 	VsockProxy = "vsock-proxy"
+
+	// The confidential inference sample: the enclave, the same with protections that
+	// tests can switch off, and the parent's side.
+	Inference     = "inference"
+	WeakInference = "weakinference"
+	InferCtl      = "inferctl"
 )
 
 // All returns the names of all programs.
 func All() []string {
-	return []string{Init, Instance, Attest, Agent, Misbehave, Hostile, NSM, Vsock, NitroCLI, Allocator, VsockProxy}
+	return []string{Init, Instance, Attest, Agent, Misbehave, Hostile, NSM, Vsock, NitroCLI, Allocator, VsockProxy,
+		Inference, WeakInference, InferCtl}
 }
 
 // ErrUnavailable says that a program is neither embedded nor can be built.
