@@ -35,6 +35,10 @@ func (h *Host) serveOwn() (err error) {
 	return nil
 }
 
+// Services are those that the Host offers its instances under the names of AWS. They
+// end with the Host.
+func (h *Host) Services() *services.Services { return h.services }
+
 // Account is the AWS account of the Host's instances and keys.
 func (h *Host) Account() string { return h.services.Account() }
 
@@ -64,10 +68,6 @@ func (h *Host) AWS(c iam.Credentials) aws.Config {
 func (h *Host) DialAWS(ctx context.Context) (net.Conn, error) {
 	return h.own.dial(ctx, vsock.CIDParent, vsock.CIDHost, ports.AWS)
 }
-
-// ServeAWS offers the services on a listener too, such as one of TCP on this
-// machine. The Host closes it.
-func (h *Host) ServeAWS(l net.Listener) { h.services.Serve(l) }
 
 // ProxyKMS does for the Host in its role of a parent what vsock-proxy does in an
 // instance: enclaves reach the key service at CID 3, port 8000. Closing what it

@@ -139,13 +139,13 @@ func TestProxyKMS(t *testing.T) {
 	}
 }
 
-func TestServeAWS(t *testing.T) {
+func TestServeOnThisMachine(t *testing.T) {
 	h := newFakeHost(t, "run")
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
-	h.ServeAWS(l)
+	h.Services().Serve(l)
 	if err := h.Close(); err != nil {
 		t.Error(err)
 	}

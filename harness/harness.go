@@ -37,6 +37,7 @@ type Host struct {
 	accelScale float64
 	weaken     weaken.Set
 	artifacts  *artifacts
+	owner      owner
 }
 
 // New starts a Host. Whatever is wrong fails the test.

@@ -1,6 +1,7 @@
 package harness
 
 import (
+	"sync"
 	"testing"
 	"time"
 
@@ -21,11 +22,23 @@ func KMS(edit func(*services.KMSConfig)) HostOption {
 // root user: who makes keys and writes their policies.
 func (h *Host) Owner(t testing.TB) *kms.Client {
 	t.Helper()
-	c, err := h.IAM().CreateAccessKey(iam.RootARN(h.Account()))
-	if err != nil {
-		t.Fatalf("harness: %v", err)
+	h.owner.once.Do(func() {
+		var c iam.Credentials
+		if c, h.owner.err = h.IAM().CreateAccessKey(iam.RootARN(h.Account())); h.owner.err == nil {
+			h.owner.client = kms.NewFromConfig(h.AWS(c))
+		}
+	})
+	if h.owner.err != nil {
+		t.Fatalf("harness: %v", h.owner.err)
 	}
-	return kms.NewFromConfig(h.AWS(c))
+	return h.owner.client
+}
+
+// owner is made once for a Host: a root user has two access keys at most.
+type owner struct {
+	once   sync.Once
+	client *kms.Client
+	err    error
 }
 
 // RoleCredentials are what the metadata service gives out for a role of the Host,

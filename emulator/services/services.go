@@ -168,7 +168,7 @@ func New(cfg Config) (*Services, error) {
 		zone[name] = []netip.Addr{endpoints.Services}
 	}
 	s.names = resolver.New(zone.Lookup)
-	s.web = newWebServer(s.kms, cfg.Log)
+	s.web = newWebServer(s.dated(s.kms), cfg.Log)
 	s.ctx, s.cancel = context.WithCancel(context.Background())
 	return s, nil
 }
@@ -196,6 +196,15 @@ func newWebServer(handler http.Handler, l *slog.Logger) *http.Server {
 		MaxHeaderBytes:    64 << 10,
 		ErrorLog:          log.New(debugWriter{l}, "", 0),
 	}
+}
+
+// dated answers with the time of the Host, by which clients set their clocks right
+// when a signature is refused for its date.
+func (s *Services) dated(h http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Date", s.cfg.Clock().UTC().Format(http.TimeFormat))
+		h.ServeHTTP(w, r)
+	})
 }
 
 // debugWriter takes what net/http has to say, mostly of clients that went away.
