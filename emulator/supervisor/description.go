@@ -24,6 +24,9 @@ type Description struct {
 
 	// RootPEM is the certificate that documents chain up to.
 	RootPEM string
+	// KMSEnv is a file of shell commands that point clients at the key service of the
+	// Host; empty if it is not offered to them.
+	KMSEnv string `json:",omitempty"`
 }
 
 // An InstanceDescription is an instance with the enclaves that were started in it.

@@ -21,6 +21,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/nitrolab/nitrolab/devices/vsock"
+	"github.com/nitrolab/nitrolab/devices/vsock/ports"
 	"github.com/nitrolab/nitrolab/emulator"
 	"github.com/nitrolab/nitrolab/emulator/guard"
 	"github.com/nitrolab/nitrolab/images/eif"
@@ -287,8 +288,12 @@ func (h *fakeHost) Listen(port uint32) (net.Listener, error) {
 	return net.Listen("unix", filepath.Join(h.Dir(), "vsock-"+strconv.FormatUint(uint64(port), 10)))
 }
 
-func (h *fakeHost) Dir() string       { return h.dir.Path() }
-func (h *fakeHost) RootPEM() []byte   { return []byte("root") }
+func (h *fakeHost) Dir() string     { return h.dir.Path() }
+func (h *fakeHost) RootPEM() []byte { return []byte("root") }
+func (h *fakeHost) KMSEnv() string  { return "" }
+func (h *fakeHost) ProxyKMS() (io.Closer, error) {
+	return h.Listen(ports.KMSProxy)
+}
 func (h *fakeHost) Log() *slog.Logger { return h.log }
 
 func (h *fakeHost) Timeout(base time.Duration) time.Duration {

@@ -25,6 +25,12 @@ type Host interface {
 	Dir() string
 	// RootPEM is the certificate that documents chain up to.
 	RootPEM() []byte
+	// ProxyKMS lets the enclave reach the key service at its parent's port 8000 until
+	// it is closed.
+	ProxyKMS() (io.Closer, error)
+	// KMSEnv is a file of shell commands that point clients on this machine at the
+	// key service; empty if it is not offered to them.
+	KMSEnv() string
 	// Timeout scales a deadline that is right for a fast machine.
 	Timeout(base time.Duration) time.Duration
 	// Log is where the Host tells what happens.
@@ -63,14 +69,19 @@ type Instance interface {
 
 // OnHost makes h a Host of this package. image makes what instances boot; it is not
 // called for enclaves.
-func OnHost(h *emulator.Host, image func(context.Context) (*instance.Image, error)) Host {
-	return realHost{h, image}
+//
+// kmsEnv is what KMSEnv returns.
+func OnHost(h *emulator.Host, image func(context.Context) (*instance.Image, error), kmsEnv string) Host {
+	return realHost{h, image, kmsEnv}
 }
 
 type realHost struct {
 	*emulator.Host
-	image func(context.Context) (*instance.Image, error)
+	image  func(context.Context) (*instance.Image, error)
+	kmsEnv string
 }
+
+func (h realHost) KMSEnv() string { return h.kmsEnv }
 
 func (h realHost) StartEnclave(ctx context.Context, cfg emulator.EnclaveConfig) (Enclave, error) {
 	e, err := h.Host.StartEnclave(ctx, cfg)

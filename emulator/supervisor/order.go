@@ -25,6 +25,10 @@ type Order struct {
 	Role  string
 	Accel string // "auto", "kvm" or "tcg"
 	QEMU  string // explicit path, or empty
+	// KMSStore is the file that keeps the keys of the key service, empty for memory,
+	// and KMSListen a loopback address at which this machine reaches it, or empty.
+	KMSStore  string `json:",omitempty"`
+	KMSListen string `json:",omitempty"`
 	// ArtifactsDir gets console and command line of a guest that fails.
 	ArtifactsDir string
 }

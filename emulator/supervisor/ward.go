@@ -5,11 +5,14 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"syscall"
 	"time"
 
+	"github.com/nitrolab/nitrolab/devices/vsock/ports"
 	"github.com/nitrolab/nitrolab/emulator"
+	"github.com/nitrolab/nitrolab/emulator/forward"
 )
 
 // A ward is a guest that runs, with what its supervisor has to know and does for
@@ -72,6 +75,15 @@ func beginEnclave(ctx context.Context, host Host, c *claims, cfg emulator.Enclav
 			set.close()
 		}
 	}()
+	proxy, err := proxyKMS(host, specs)
+	if err != nil {
+		return nil, err
+	}
+	defer func() {
+		if err != nil {
+			_ = proxy.Close()
+		}
+	}()
 	cfg.Remove = set.paths()
 	e, err := host.StartEnclave(ctx, cfg)
 	if err != nil {
@@ -91,11 +103,23 @@ func beginEnclave(ctx context.Context, host Host, c *claims, cfg emulator.Enclav
 			d.RootPEM = string(host.RootPEM())
 			d.EIFPath = cfg.EIFPath
 			d.Forwards = set.describe()
+			d.KMSEnv = host.KMSEnv()
 			return d
 		},
 		dial:  parent.Dial,
-		close: set.close,
+		close: func() { set.close(); _ = proxy.Close() },
 	}, nil
+}
+
+// proxyKMS does for an enclave without a parent instance what vsock-proxy does in
+// one, unless a forward has taken its port.
+func proxyKMS(host Host, specs []forward.Spec) (io.Closer, error) {
+	for _, s := range specs {
+		if s.Listen.Network == "vsock" && s.Listen.Port == ports.KMSProxy {
+			return io.NopCloser(nil), nil
+		}
+	}
+	return host.ProxyKMS()
 }
 
 // beginInstance returns when the agent of the instance answers.
@@ -115,6 +139,7 @@ func beginInstance(ctx context.Context, host Host, c *claims, cfg emulator.Insta
 		describe: func() Description {
 			d := describeInstance(i)
 			d.RootPEM = string(host.RootPEM())
+			d.KMSEnv = host.KMSEnv()
 			return d
 		},
 		dial:  dialer(i.Dial).within(host.Timeout(dialTimeout), "instance"),

@@ -18,6 +18,7 @@ import (
 	"github.com/nitrolab/nitrolab/devices/vsock/ports"
 	"github.com/nitrolab/nitrolab/emulator"
 	"github.com/nitrolab/nitrolab/emulator/qemu"
+	modelweights "github.com/nitrolab/nitrolab/guest/model/weights"
 	"github.com/nitrolab/nitrolab/images/eif"
 	"github.com/nitrolab/nitrolab/images/toolchain"
 )
@@ -38,11 +39,19 @@ func newDemo() *cobra.Command {
 	var asJSON bool
 	cmd := &cobra.Command{
 		Use:   "demo",
-		Short: "Boot the sample enclave and verify its attestation document (make run)",
+		Short: "Boot an enclave and verify its document, then run a model in one (make run)",
 		Long: `demo, or make run, builds the sample enclave image, boots it, asks it for an
 attestation document over a fresh nonce, and verifies the document against the
-PCRs computed from the image. It leaves nothing behind but the tool chain in the
-cache. The exit code is 0 if the document was accepted.`,
+PCRs computed from the image.
+
+Its second act is confidential inference. The owner of a model encrypts its weights
+under a key that the key service gives to one signed image only. A parent instance
+gets the ciphertext, and may not decrypt it; nitro-cli starts the enclave there,
+which attests, gets the key through vsock-proxy and runs the model. A client asks it
+over a channel that ends in the enclave.
+
+Nothing is left behind but the tool chain and a snapshot of the instance in the
+cache. The exit code is 0 if the document was accepted and the model answered.`,
 		Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			d := demo{p: newPrinter(cmd.OutOrStdout()), quiet: asJSON}
@@ -76,6 +85,7 @@ type demo struct {
 	enclave emulator.EnclaveInfo
 	beat    time.Duration // from the start to the heartbeat
 	total   time.Duration // from the start to the verdict
+	second  *confidential
 }
 
 // say prints unless the output is JSON.
@@ -86,14 +96,14 @@ func (d *demo) say(print func(p *printer)) {
 }
 
 func (d *demo) run(ctx context.Context, flags toolFlags) (_ *attestation.Result, err error) {
-	if d.tools, d.accel, err = flags.find(ctx, toolchain.PartQEMU|toolchain.PartKernel); err != nil {
+	if d.tools, d.accel, err = flags.find(ctx, toolchain.AllParts); err != nil {
 		return nil, err
 	}
 	d.say(func(p *printer) {
 		p.line("nitrolab %s · %s", version, d.accel)
 		p.line("tool chain   QEMU %s, Linux %s", d.tools.QEMU.Version, d.tools.Kernel.Release)
 	})
-	host, err := newLocalHost(d.tools, d.accel)
+	host, err := newLocalHost(d.tools, d.accel, demoRole)
 	if err != nil {
 		return nil, err
 	}
@@ -121,7 +131,15 @@ func (d *demo) run(ctx context.Context, flags toolFlags) (_ *attestation.Result,
 		return nil, err
 	}
 	d.total = time.Since(d.p.start)
-	d.say(func(p *printer) { p.verdict(result, d.accel.TCG()) })
+	d.say(func(p *printer) { p.verdict(result) })
+	if result.Err() != nil {
+		return result, nil
+	}
+	d.second = &confidential{demo: d, host: host, tools: d.tools}
+	if err := d.second.run(ctx); err != nil {
+		return nil, err
+	}
+	d.say(func(p *printer) { p.closing(d.accel.TCG()) })
 	return result, nil
 }
 
@@ -179,7 +197,7 @@ func (d *demo) attest(ctx context.Context, host *localHost, image string) (docum
 }
 
 // verdict is the last part of the timeline.
-func (p *printer) verdict(r *attestation.Result, tcg bool) {
+func (p *printer) verdict(r *attestation.Result) {
 	for i, c := range r.Checks {
 		if c.Status == attestation.Skipped {
 			continue
@@ -200,11 +218,16 @@ func (p *printer) verdict(r *attestation.Result, tcg bool) {
 		p.line("%s", p.bad("refused."))
 		return
 	}
+	p.line("%s", p.good("verified."))
+}
+
+// closing is the last line.
+func (p *printer) closing(tcg bool) {
 	without := "No AWS, no root."
 	if tcg {
 		without = "No AWS, no KVM, no root."
 	}
-	p.line("%s %s Next: make shell, nitrolab run-enclave --help", p.good("verified."), without)
+	p.line("%s %s Next: make shell, nitrolab run-enclave --help", p.good("kept confidential."), without)
 }
 
 // demoSummary is the timeline as JSON.
@@ -216,6 +239,29 @@ type demoSummary struct {
 	HeartbeatSeconds float64 `json:"heartbeat_seconds"`
 	TotalSeconds     float64 `json:"total_seconds"`
 	Verdict          verdict `json:"verdict"`
+
+	// Confidential is absent if the document was refused.
+	Confidential *confidentialSummary `json:"confidential,omitempty"`
+}
+
+// confidentialSummary is the second act.
+type confidentialSummary struct {
+	InstanceID   string                 `json:"instance_id"`
+	EnclaveID    string                 `json:"enclave_id"`
+	ModuleID     string                 `json:"module_id"`
+	KeyARN       string                 `json:"key_arn"`
+	ParentDenied string                 `json:"parent_denied"` // what the key service says to the instance itself
+	Answers      []modelweights.Example `json:"answers"`
+}
+
+func (c *confidential) summary() *confidentialSummary {
+	if c == nil {
+		return nil
+	}
+	return &confidentialSummary{
+		InstanceID: c.parent.ID(), EnclaveID: c.enclave.EnclaveID, ModuleID: c.module,
+		KeyARN: c.published.KeyARN, ParentDenied: c.denied, Answers: c.asked,
+	}
 }
 
 func (d *demo) summary(r *attestation.Result) demoSummary {
@@ -227,6 +273,7 @@ func (d *demo) summary(r *attestation.Result) demoSummary {
 		HeartbeatSeconds: d.beat.Seconds(),
 		TotalSeconds:     d.total.Seconds(),
 		Verdict:          verdictOf(r),
+		Confidential:     d.second.summary(),
 	}
 }
 

@@ -184,6 +184,13 @@ func TestRootCertificate(t *testing.T) {
 	if s := subject(nitrolab(t, "root-certificate", "--aws-names").stdout); !strings.Contains(s, "CN=aws.nitro-enclaves") {
 		t.Errorf("subject with --aws-names: %s", s)
 	}
+	if s := subject(nitrolab(t, "root-certificate", "--services").stdout); !strings.Contains(s, "emulated services root") {
+		t.Errorf("subject with --services: %s", s)
+	}
+	if s := subject(nitrolab(t, "root-certificate", "--identity-documents").stdout); !strings.Contains(s, "emulated instance identity us-east-1") {
+		t.Errorf("subject with --identity-documents: %s", s)
+	}
+	nitrolab(t, "root-certificate", "--services", "--aws-names").wantError(t, 2, "none of the others can be")
 	path, err := identityFile()
 	if err != nil {
 		t.Fatal(err)

@@ -150,6 +150,8 @@ func (h *fakeHost) begin(ctx context.Context) error {
 func (h *fakeHost) Listen(uint32) (net.Listener, error)      { return nil, errors.New("no parent here") }
 func (h *fakeHost) Dir() string                              { return h.dir.Path() }
 func (h *fakeHost) RootPEM() []byte                          { return []byte("root") }
+func (h *fakeHost) KMSEnv() string                           { return "" }
+func (h *fakeHost) ProxyKMS() (io.Closer, error)             { return io.NopCloser(nil), nil }
 func (h *fakeHost) Timeout(base time.Duration) time.Duration { return base }
 func (h *fakeHost) Log() *slog.Logger                        { return slog.New(slog.DiscardHandler) }
 func (h *fakeHost) Close() error                             { h.guest.end(nil); h.guest.serving.Wait(); return h.dir.Close() }

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"encoding/pem"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -10,6 +11,7 @@ import (
 
 	"github.com/nitrolab/nitrolab/devices/nsm/attestation"
 	"github.com/nitrolab/nitrolab/emulator"
+	"github.com/nitrolab/nitrolab/emulator/ca"
 )
 
 // identityFile keeps the Host that run-enclave emulates on this machine: the same
@@ -52,7 +54,7 @@ func namesFlag(aws bool) attestation.Names {
 }
 
 func newRootCertificate() *cobra.Command {
-	var awsNames bool
+	var awsNames, services, documents bool
 	cmd := &cobra.Command{
 		Use:   "root-certificate",
 		Short: "Print the root certificate of this machine's emulated host (PEM)",
@@ -60,21 +62,55 @@ func newRootCertificate() *cobra.Command {
 by nitrolab run-enclave chain up to. Its subject says that it is emulated.
 
 It is made once and kept in $XDG_STATE_HOME/nitrolab/host.json, together with
-the instance id, so that a client can be given it once.`,
+the instance id, so that a client can be given it once.
+
+--services prints the CA of the key service instead. It goes into the CA bundle of
+an enclave image that is to reach the key service, such as
+/etc/ssl/certs/ca-certificates.crt, and is measured there; an instance has it.
+
+--identity-documents prints the certificate that signs instance identity documents.
+Verifiers pin it as they pin AWS's for a region.`,
 		Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			id, err := hostIdentity()
 			if err != nil {
 				return err
 			}
-			a, err := hostAuthority(id, namesFlag(awsNames))
+			text, err := rootPEM(id, namesFlag(awsNames), services, documents)
 			if err != nil {
 				return err
 			}
-			_, err = cmd.OutOrStdout().Write(a.RootPEM())
+			_, err = cmd.OutOrStdout().Write(text)
 			return err
 		},
 	}
-	cmd.Flags().BoolVar(&awsNames, "aws-names", false, "the root of enclaves started with --aws-names")
+	flags := cmd.Flags()
+	flags.BoolVar(&awsNames, "aws-names", false, "the root of enclaves started with --aws-names")
+	flags.BoolVar(&services, "services", false, "the CA of the key service")
+	flags.BoolVar(&documents, "identity-documents", false, "the certificate of instance identity documents")
+	cmd.MarkFlagsMutuallyExclusive("aws-names", "services", "identity-documents")
 	return cmd
+}
+
+// rootPEM is one of the certificates that clients of a Host pin.
+func rootPEM(id emulator.Identity, names attestation.Names, services, documents bool) ([]byte, error) {
+	if !services && !documents {
+		a, err := hostAuthority(id, names)
+		if err != nil {
+			return nil, err
+		}
+		return a.RootPEM(), nil
+	}
+	a, err := ca.New(id.Seed, nil)
+	if err != nil {
+		return nil, err
+	}
+	if services {
+		return a.RootPEM(), nil
+	}
+	_, cert, err := a.IdentitySigner(id.Region)
+	if err != nil {
+		return nil, err
+	}
+	return pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: cert.Raw}), nil
 }

@@ -15,6 +15,9 @@ type hostFlags struct {
 	tools    toolFlags
 	role     string
 	awsNames bool
+
+	kmsStore  string
+	kmsListen string
 }
 
 func (f *hostFlags) add(cmd *cobra.Command) {
@@ -27,6 +30,14 @@ func (f *hostFlags) add(cmd *cobra.Command) {
 		return nil
 	})
 	flags.BoolVar(&f.awsNames, "aws-names", false, "give certificates AWS's exact subject names (they still do not chain to AWS's root)")
+	flags.StringVar(&f.kmsStore, "kms-store", "", "keep keys and policies of the key service in `FILE` (default: in memory)")
+	flags.Func("kms-listen", "offer the key service to this machine at a loopback `ADDRESS`, such as 127.0.0.1:0", func(text string) error {
+		if err := checkLoopback(text); err != nil {
+			return err
+		}
+		f.kmsListen = text
+		return nil
+	})
 	f.tools.add(cmd)
 }
 
@@ -37,4 +48,5 @@ var roleARN = regexp.MustCompile(`^arn:[a-z-]+:iam::[0-9]{12}:role/.+$`)
 func (f *hostFlags) into(o *supervisor.Order) {
 	o.Role, o.Names = f.role, namesFlag(f.awsNames)
 	o.Accel, o.QEMU = f.tools.accel, f.tools.qemu
+	o.KMSStore, o.KMSListen = f.kmsStore, f.kmsListen
 }

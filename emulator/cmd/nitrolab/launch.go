@@ -39,6 +39,11 @@ nitro_enclaves driver finds the Nitro Enclaves device. nitro-cli is in it, and
 to begin with. CPUs and memory are set aside for enclaves as
 /etc/nitro_enclaves/allocator.yaml says.
 
+Its metadata service (IMDSv2) is at 169.254.169.254, with credentials if --role
+names a role, and a key service at kms.REGION.amazonaws.com, to which
+vsock-proxy carries enclaves. It has no other network. --kms-listen offers the
+key service to this machine too, where keys are made with the AWS CLI or an SDK.
+
 The first launch of a shape (type, CPUs, memory) boots and keeps a snapshot in the
 cache; later ones restore it, with an identity, a clock and randomness of their
 own. --cold boots.`,
@@ -113,7 +118,7 @@ func (f *launchFlags) run(cmd *cobra.Command) error {
 	if err := s.Release(); err != nil {
 		return err
 	}
-	return f.print(cmd.OutOrStdout(), s.Instance, time.Since(began))
+	return f.print(cmd.OutOrStdout(), s.Instance, s.KMSEnv, time.Since(began))
 }
 
 // furnish copies files into a new instance and sets resources for enclaves aside.
@@ -163,17 +168,21 @@ func sessionError(err, guest error) error {
 type launchInfo struct {
 	instanceInfo
 	TotalSeconds float64 `json:"total_seconds"`
+	KMSEnv       string  `json:"kms_env,omitempty"`
 }
 
 // print says what was launched. took is the time of the command.
-func (f *launchFlags) print(w io.Writer, d *supervisor.InstanceDescription, took time.Duration) error {
+func (f *launchFlags) print(w io.Writer, d *supervisor.InstanceDescription, kmsEnv string, took time.Duration) error {
 	i := d.Info
 	if f.json {
-		return printJSON(w, launchInfo{instanceInfoOf(d), took.Seconds()})
+		return printJSON(w, launchInfo{instanceInfoOf(d), took.Seconds(), kmsEnv})
 	}
 	p := newPrinter(w)
 	p.line("%s  %s, %d CPUs, %d MiB", p.good(i.InstanceID), i.InstanceType, i.CPUs, i.MemoryMiB)
 	p.line("%s start: the agent answered after %.2f s, the command took %.2f s", warmth(i), i.Answered.Seconds(), took.Seconds())
+	if kmsEnv != "" {
+		p.line(". %s points clients here at its key service", quote(kmsEnv))
+	}
 	p.line("Next: nitrolab shell %s, nitrolab ps, nitrolab terminate %[1]s", i.Name)
 	return nil
 }

@@ -57,9 +57,9 @@ func (f toolFlags) find(ctx context.Context, parts toolchain.Part) (*toolchain.T
 	return tools, accel, err
 }
 
-// newLocalHost makes a Host with a new identity. Its warnings go to standard
-// error.
-func newLocalHost(tools *toolchain.Toolchain, accel qemu.Accel) (*localHost, error) {
+// newLocalHost makes a Host with a new identity, whose instances have a role, if it is
+// not empty. Its warnings go to standard error.
+func newLocalHost(tools *toolchain.Toolchain, accel qemu.Accel, role string) (*localHost, error) {
 	p, err := findPlaces()
 	if err != nil {
 		return nil, err
@@ -70,6 +70,7 @@ func newLocalHost(tools *toolchain.Toolchain, accel qemu.Accel) (*localHost, err
 		StateDir:     p.state,
 		CacheDir:     p.cache,
 		ArtifactsDir: p.artifacts,
+		Role:         role,
 		Log:          slog.New(lineHandler{slog.LevelWarn, func(l string) { fmt.Fprintln(os.Stderr, l) }}),
 	})
 	if err != nil {

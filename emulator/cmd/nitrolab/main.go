@@ -64,7 +64,7 @@ root of its certificates is its own and says so. Not affiliated with AWS.`,
 		&cobra.Group{ID: groupInstances, Title: "Parent instances, and all that runs:"},
 		&cobra.Group{ID: groupEnclaves, Title: "Enclaves, as nitro-cli has them:"},
 		&cobra.Group{ID: groupImages, Title: "Images:"},
-		&cobra.Group{ID: groupDocuments, Title: "Attestation documents:"},
+		&cobra.Group{ID: groupDocuments, Title: "Attestation documents, and keys for who has one:"},
 	)
 	group := func(id string, commands ...*cobra.Command) {
 		for _, c := range commands {
@@ -75,7 +75,7 @@ root of its certificates is its own and says so. Not affiliated with AWS.`,
 	group(groupInstances, newLaunch(), newShell(), newPS(), newCP(), newTerminate())
 	group(groupEnclaves, newRunEnclave(), newDescribeEnclaves(), newConsole(), newTerminateEnclave())
 	group(groupImages, newEIF())
-	group(groupDocuments, newDemo(), newVerify(), newRootCertificate(), newVectors())
+	group(groupDocuments, newDemo(), newVerify(), newRootCertificate(), newVectors(), newKMS())
 	root.AddCommand(newToolchain(), newSupervise())
 	markRun(root)
 	return root

@@ -49,7 +49,12 @@ a process of its own looks after it. Flags and output are those of nitro-cli.
 --forward joins a vsock port with a TCP or unix socket of this machine. It
 listens on the left side and dials the right side; one of them is vsock. A vsock
 port on the left is the parent's (CID 3, for the enclave); on the right it is
-the enclave's.`,
+the enclave's.
+
+At CID 3, port 8000, where a parent has vsock-proxy, enclaves reach a key service
+with the name kms.REGION.amazonaws.com, unless a forward takes the port; the CA
+of nitrolab root-certificate --services has to be in their image. --kms-listen
+offers it to this machine too, where keys are made with the AWS CLI or an SDK.`,
 		Example: `  nitrolab run-enclave --eif-path app.eif --memory 512 --cpu-count 2
   nitrolab run-enclave --eif-path app.eif --memory 512 --cpu-count 2 --debug-mode \
       --forward tcp:127.0.0.1:8080=vsock:5005 --forward vsock:8000=tcp:127.0.0.1:443`,
@@ -187,6 +192,9 @@ func (f *runFlags) run(cmd *cobra.Command, args []string) error {
 	}
 	for _, fw := range d.Forwards {
 		out.line("forwarding %s", fw)
+	}
+	if d.KMSEnv != "" {
+		out.line(". %s points clients here at its key service", quote(d.KMSEnv))
 	}
 	i := d.Enclave
 	err = printJSON(cmd.OutOrStdout(), runInfo{

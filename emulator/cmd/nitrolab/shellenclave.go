@@ -19,7 +19,7 @@ func (f *shellFlags) inNewEnclave(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	host, err := newLocalHost(tools, accel)
+	host, err := newLocalHost(tools, accel, "")
 	if err != nil {
 		return err
 	}

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"os"
@@ -11,6 +12,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/nitrolab/nitrolab/emulator"
+	"github.com/nitrolab/nitrolab/emulator/services"
 	"github.com/nitrolab/nitrolab/emulator/supervisor"
 	"github.com/nitrolab/nitrolab/images/instance"
 	"github.com/nitrolab/nitrolab/images/toolchain"
@@ -70,14 +72,19 @@ func startHost(ctx context.Context, order supervisor.Order, progress func(string
 		ArtifactsDir: order.ArtifactsDir,
 		Identity:     id,
 		Role:         order.Role,
+		KMS:          services.KMSConfig{Store: order.KMSStore},
 		Names:        order.Names,
 		Log:          slog.New(lineHandler{slog.LevelInfo, progress}),
 	})
 	if err != nil {
 		return nil, err
 	}
+	env, err := offerKMS(ctx, host, order.Role, order.KMSListen)
+	if err != nil {
+		return nil, errors.Join(err, host.Close())
+	}
 	return supervisor.OnHost(host, func(ctx context.Context) (*instance.Image, error) {
 		image, err := instanceImage(ctx, tools, p.cache)
 		return image, plain(err) // it arrives as text
-	}), nil
+	}, env), nil
 }
