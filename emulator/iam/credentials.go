@@ -6,7 +6,8 @@ import (
 	"time"
 )
 
-// Credentials are what a client signs with. They print without the secrets.
+// Credentials are what a client signs with. They print, and go into JSON, without
+// the secrets; but fmt cannot see that of an unexported field in a struct.
 type Credentials struct {
 	AccessKeyID     string    // AKIA or ASIA, and 16 characters
 	SecretAccessKey string    // 40 characters
@@ -22,6 +23,9 @@ func (c Credentials) Format(s fmt.State, _ rune) { fmt.Fprint(s, c.String()) }
 
 // LogValue is String.
 func (c Credentials) LogValue() slog.Value { return slog.StringValue(c.String()) }
+
+// MarshalText is String, for JSON too.
+func (c Credentials) MarshalText() ([]byte, error) { return []byte(c.String()), nil }
 
 func redacted(id string, expires time.Time) string {
 	if expires.IsZero() {

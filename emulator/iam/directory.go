@@ -26,7 +26,7 @@ var (
 // Bounds of a Directory. AWS's are of the same order (IAM user guide, "IAM and AWS
 // STS quotas"); MaxSessions is not one of AWS's.
 const (
-	MaxEntities   = 5000   // users and roles, of all accounts
+	MaxEntities   = 5000   // users, roles and root users, of all accounts
 	MaxAccessKeys = 2      // of one user
 	MaxSessions   = 20_000 // alive at a time
 )
@@ -48,6 +48,7 @@ type Directory struct {
 	entropy  io.Reader
 	accounts map[string]bool
 	entities map[string]*entity // by ARN, of users, roles and root users
+	names    map[name]*entity   // users and roles
 	keys     map[string]*key    // by access key id
 	sessions int                // keys that expire
 	sweep    int                // number of sessions at which to drop ended ones
@@ -61,6 +62,14 @@ type entity struct {
 	id       string
 	name     string
 	policies []*policy.Policy
+}
+
+// A name is what an account has once. The path is not in it, nor in the ARN of a
+// session, which has to tell roles apart; and case makes no other name (IAM user
+// guide, "IAM and AWS STS quotas": IAM name requirements).
+type name struct {
+	kind, account string
+	lower         string
 }
 
 // A key is an access key.
@@ -83,8 +92,8 @@ func NewDirectory(account string, clock func() time.Time, entropy io.Reader) *Di
 	}
 	d := &Directory{
 		account: account, clock: clock, entropy: entropy,
-		accounts: map[string]bool{}, entities: map[string]*entity{}, keys: map[string]*key{},
-		sweep: 64,
+		accounts: map[string]bool{}, entities: map[string]*entity{}, names: map[name]*entity{},
+		keys: map[string]*key{}, sweep: leastSweep,
 	}
 	if err := d.AddAccount(account); err != nil {
 		panic(fmt.Sprintf("iam: %v", err))
@@ -102,18 +111,29 @@ var (
 	sessionForm = regexp.MustCompile(`^[\w+=,.@-]{2,64}$`)
 )
 
-// AddAccount adds an account, with its root user. It is ErrInvalid if account is
-// not 12 digits; an account that is there already stays as it is.
+// AddAccount adds an account, with its root user. Errors are ErrInvalid, if account
+// is not 12 digits, and ErrLimit; an account that is there already stays as it is.
 func (d *Directory) AddAccount(account string) error {
 	if !accountForm.MatchString(account) {
 		return fmt.Errorf("%w: account is %q; allowed are 12 digits", ErrInvalid, account)
 	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if !d.accounts[account] {
-		arn := RootARN(account)
-		d.accounts[account] = true
-		d.entities[arn] = &entity{kind: TypeRoot, account: account, arn: arn, id: account}
+	if d.accounts[account] {
+		return nil
+	}
+	if err := d.checkRoom(); err != nil {
+		return err
+	}
+	arn := RootARN(account)
+	d.accounts[account] = true
+	d.entities[arn] = &entity{kind: TypeRoot, account: account, arn: arn, id: account}
+	return nil
+}
+
+func (d *Directory) checkRoom() error {
+	if n := len(d.entities); n >= MaxEntities {
+		return fmt.Errorf("%w: there are %d users and roles", ErrLimit, n)
 	}
 	return nil
 }
@@ -122,8 +142,9 @@ func (d *Directory) AddAccount(account string) error {
 func RootARN(account string) string { return "arn:aws:iam::" + account + ":root" }
 
 // CreateUser adds a user with identity policies, and returns its ARN. The name may
-// have a path before it, as in "division/user". Errors are ErrInvalid, ErrExists,
-// ErrNotFound (the account), ErrLimit.
+// have a path before it, as in "division/user", that does not make it another name;
+// nor does case. Errors are ErrInvalid, ErrExists, ErrNotFound (the account),
+// ErrLimit, and those of the entropy source.
 func (d *Directory) CreateUser(account, name string, policies ...*policy.Policy) (arn string, err error) {
 	return d.create(TypeUser, account, name, policies)
 }
@@ -134,37 +155,43 @@ func (d *Directory) CreateRole(account, name string, policies ...*policy.Policy)
 	return d.create(TypeAssumedRole, account, name, policies)
 }
 
-func (d *Directory) create(kind, account, name string, policies []*policy.Policy) (string, error) {
+func (d *Directory) create(kind, account, pathName string, policies []*policy.Policy) (string, error) {
 	resource, prefix := "user", "AIDA"
 	if kind == TypeAssumedRole {
 		resource, prefix = "role", "AROA"
 	}
-	if !nameForm.MatchString(name) {
-		return "", fmt.Errorf("%w: name of the %s is %q; allowed are 1 to 64 letters, digits and _+=,.@-", ErrInvalid, resource, name)
+	if !nameForm.MatchString(pathName) {
+		return "", fmt.Errorf("%w: name of the %s is %.600q; allowed are 1 to 64 letters, digits and _+=,.@-, behind up to 4 parts of a path", ErrInvalid, resource, pathName)
 	}
 	if err := checkPolicies(policies); err != nil {
 		return "", err
 	}
-	arn := "arn:aws:iam::" + account + ":" + resource + "/" + name
+	e := &entity{
+		kind: kind, account: account, arn: "arn:aws:iam::" + account + ":" + resource + "/" + pathName,
+		name: pathName[strings.LastIndexByte(pathName, '/')+1:], policies: slices.Clone(policies),
+	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	switch {
-	case !d.accounts[account]:
+	if !d.accounts[account] {
 		return "", fmt.Errorf("%w: account %q", ErrNotFound, account)
-	case d.entities[arn] != nil:
-		return "", fmt.Errorf("%w: %s", ErrExists, arn)
-	case len(d.entities) >= MaxEntities:
-		return "", fmt.Errorf("%w: there are %d users and roles", ErrLimit, len(d.entities))
+	}
+	if there := d.names[e.unique()]; there != nil {
+		return "", fmt.Errorf("%w: %s", ErrExists, there.arn)
+	}
+	if err := d.checkRoom(); err != nil {
+		return "", err
 	}
 	id, err := d.identifier(prefix)
 	if err != nil {
 		return "", err
 	}
-	d.entities[arn] = &entity{
-		kind: kind, account: account, arn: arn, id: id,
-		name: name[strings.LastIndexByte(name, '/')+1:], policies: clone(policies),
-	}
-	return arn, nil
+	e.id = id
+	d.entities[e.arn], d.names[e.unique()] = e, e
+	return e.arn, nil
+}
+
+func (e *entity) unique() name {
+	return name{kind: e.kind, account: e.account, lower: strings.ToLower(e.name)}
 }
 
 func checkPolicies(policies []*policy.Policy) error {
@@ -191,7 +218,7 @@ func (d *Directory) SetPolicies(arn string, policies ...*policy.Policy) error {
 	if e == nil || e.kind == TypeRoot {
 		return fmt.Errorf("%w: user or role %q", ErrNotFound, arn)
 	}
-	e.policies = clone(policies)
+	e.policies = slices.Clone(policies) // a new list: Lookup has given the old one away
 	return nil
 }
 
@@ -205,71 +232,11 @@ func (d *Directory) Delete(arn string) error {
 		return fmt.Errorf("%w: user or role %q", ErrNotFound, arn)
 	}
 	delete(d.entities, arn)
+	delete(d.names, e.unique())
 	for id, k := range d.keys {
 		if k.owner == e {
 			d.drop(id)
 		}
 	}
 	return nil
-}
-
-// Exists reports whether a policy may name principal: an account that is here, as
-// its 12 digits or its root, a user or a role, or a session of a role that is here
-// or of no role but of an account that is here. "*" exists.
-func (d *Directory) Exists(principal string) bool {
-	d.mu.RLock()
-	defer d.mu.RUnlock()
-	if principal == "*" || d.accounts[principal] || d.entities[principal] != nil {
-		return true
-	}
-	account := policy.AccountOf(principal)
-	rest, ok := strings.CutPrefix(principal, "arn:aws:sts::"+account+":assumed-role/")
-	if !ok {
-		return false
-	}
-	name, _, _ := strings.Cut(rest, "/")
-	for _, e := range d.entities {
-		if e.kind == TypeAssumedRole && e.account == account && e.name == name {
-			return true
-		}
-	}
-	return false
-}
-
-// Lookup finds who holds an access key. It also finds a session that has expired,
-// for an hour, so that its holder can be told so.
-func (d *Directory) Lookup(accessKeyID string) (Identity, bool) {
-	d.mu.RLock()
-	defer d.mu.RUnlock()
-	k := d.keys[accessKeyID]
-	if k == nil {
-		return Identity{}, false
-	}
-	e := k.owner
-	i := Identity{
-		Principal: policy.Principal{Account: e.account, ARN: e.arn},
-		Type:      e.kind, ID: e.id, Name: e.name, Session: k.session,
-		AccessKeyID: accessKeyID, Secret: k.secret, Token: k.token,
-		Created: k.created, Expires: k.expires, Policies: e.policies,
-	}
-	if e.kind == TypeAssumedRole {
-		i.Principal.Role = e.arn
-		i.Principal.ARN = "arn:aws:sts::" + e.account + ":assumed-role/" + e.name + "/" + k.session
-		i.ID += ":" + k.session
-	}
-	return i, true
-}
-
-// Principals are the ARNs of all users and roles, sorted.
-func (d *Directory) Principals() []string {
-	d.mu.RLock()
-	defer d.mu.RUnlock()
-	var list []string
-	for arn, e := range d.entities {
-		if e.kind != TypeRoot {
-			list = append(list, arn)
-		}
-	}
-	slices.Sort(list)
-	return list
 }

@@ -3,7 +3,6 @@ package iam
 import (
 	"fmt"
 	"log/slog"
-	"slices"
 	"time"
 
 	"github.com/nitrolab/nitrolab/emulator/iam/policy"
@@ -16,7 +15,8 @@ const (
 	TypeAssumedRole = "AssumedRole"
 )
 
-// An Identity is who holds an access key. It prints without the secrets.
+// An Identity is who holds an access key. It prints, and goes into JSON, without
+// the secrets; but fmt cannot see that of an unexported field in a struct.
 type Identity struct {
 	Principal policy.Principal
 
@@ -43,7 +43,7 @@ func (i Identity) Expired(at time.Time) bool {
 
 // Keys are the condition keys about the requester, as the IAM user guide has them
 // in "AWS global condition context keys". aws:PrincipalArn of a session is the
-// ARN of its role.
+// ARN of its role; two more keys are there for a session only.
 func (i Identity) Keys() map[string][]string {
 	kind := map[string]string{TypeRoot: "Account", TypeUser: "User", TypeAssumedRole: "AssumedRole"}[i.Type]
 	arn := i.Principal.ARN
@@ -56,8 +56,12 @@ func (i Identity) Keys() map[string][]string {
 		"aws:PrincipalType":    {kind},
 		"aws:userid":           {i.ID},
 	}
-	if i.Type == TypeUser {
+	switch i.Type {
+	case TypeUser:
 		keys["aws:username"] = []string{i.Name}
+	case TypeAssumedRole:
+		keys["aws:TokenIssueTime"] = []string{i.Created.UTC().Format(time.RFC3339)}
+		keys["aws:MultiFactorAuthPresent"] = []string{"false"}
 	}
 	return keys
 }
@@ -73,5 +77,5 @@ func (i Identity) Format(s fmt.State, _ rune) { fmt.Fprint(s, i.String()) }
 // LogValue is String.
 func (i Identity) LogValue() slog.Value { return slog.StringValue(i.String()) }
 
-// clone is a list of policies that is nobody else's.
-func clone(policies []*policy.Policy) []*policy.Policy { return slices.Clone(policies) }
+// MarshalText is String, for JSON too.
+func (i Identity) MarshalText() ([]byte, error) { return []byte(i.String()), nil }

@@ -48,7 +48,7 @@ func (d *Directory) DeleteAccessKey(accessKeyID string) error {
 func (d *Directory) AssumeRole(roleARN, sessionName string, duration time.Duration) (Credentials, error) {
 	switch {
 	case !sessionForm.MatchString(sessionName):
-		return Credentials{}, fmt.Errorf("%w: session name is %q; allowed are 2 to 64 letters, digits and _+=,.@-", ErrInvalid, sessionName)
+		return Credentials{}, fmt.Errorf("%w: session name is %.100q; allowed are 2 to 64 letters, digits and _+=,.@-", ErrInvalid, sessionName)
 	case duration < MinSession || duration > MaxSession:
 		return Credentials{}, fmt.Errorf("%w: duration of the session is %v; allowed is %v to %v", ErrInvalid, duration, MinSession, MaxSession)
 	}
@@ -59,8 +59,7 @@ func (d *Directory) AssumeRole(roleARN, sessionName string, duration time.Durati
 		return Credentials{}, fmt.Errorf("%w: role %q", ErrNotFound, roleARN)
 	}
 	now := d.clock()
-	d.forget(now)
-	if d.sessions >= MaxSessions {
+	if d.forget(now); d.sessions >= MaxSessions {
 		return Credentials{}, fmt.Errorf("%w: %d sessions are alive", ErrLimit, d.sessions)
 	}
 	token, err := d.token()
@@ -97,21 +96,31 @@ func (d *Directory) drop(id string) {
 	delete(d.keys, id)
 }
 
-// remembered is how long an expired session is still known.
-const remembered = time.Hour
+const (
+	remembered = time.Hour // how long an expired session is still known
+	leastSweep = 64        // sessions that are not worth a look at them
+)
 
-// forget drops sessions that ended long ago. It looks at all of them only when
-// they have doubled since it last did.
+// forget drops sessions that ended long ago; when there is no room, all that have
+// ended. It looks at all of them only when they have doubled since it last did.
 func (d *Directory) forget(now time.Time) {
 	if d.sessions < d.sweep && d.sessions < MaxSessions {
 		return
 	}
+	d.dropEnded(now.Add(-remembered))
+	if d.sessions >= MaxSessions {
+		d.dropEnded(now)
+	}
+	d.sweep = max(leastSweep, 2*d.sessions)
+}
+
+// dropEnded drops the sessions that had expired at a time.
+func (d *Directory) dropEnded(at time.Time) {
 	for id, k := range d.keys {
-		if !k.expires.IsZero() && !now.Before(k.expires.Add(remembered)) {
+		if !k.expires.IsZero() && !at.Before(k.expires) {
 			d.drop(id)
 		}
 	}
-	d.sweep = max(64, 2*d.sessions)
 }
 
 // secretBytes are 40 characters of base64, tokenBytes about 350 as AWS's.

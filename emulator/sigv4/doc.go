@@ -5,6 +5,7 @@
 // It computes the signature anew with the signer of the AWS SDK for Go v2. What
 // that signer never signs (User-Agent, X-Amzn-Trace-Id, Expect,
 // Transfer-Encoding, a Content-Length of 0) a client must not sign either; the
-// AWS SDKs do not. Signed URLs, chunk signatures and the asymmetric SigV4a are
-// not for these services.
+// AWS SDKs of today do not. Paths are compared as they are sent: "/a/../" is not
+// signed as "/". Signed URLs, chunk signatures and the asymmetric SigV4a are not for
+// these services.
 package sigv4

@@ -147,6 +147,10 @@ func (v *Verifier) checkTime(a *authorization) *Error {
 // sign computes the signature that the request should have, over a copy with the
 // signed headers alone. It is false if no client could have signed the request.
 func (a *authorization) sign(r *http.Request, hash string, who iam.Identity) (string, bool) {
+	// A target such as "a:b" has no path; it would be signed as "/".
+	if r.URL.Opaque != "" {
+		return "", false
+	}
 	// The signer drops pairs of a query that it cannot read; they would be let
 	// through unsigned.
 	if _, err := url.ParseQuery(r.URL.RawQuery); err != nil {
