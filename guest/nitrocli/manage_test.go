@@ -206,6 +206,10 @@ func TestHostileProcesses(t *testing.T) {
 						if _, err := wire.ReadCommand(c); err == nil {
 							tt.serve(c)
 						}
+						// What is not read when it closes would be a reset to the
+						// other side, which may still be sending.
+						_ = c.(*net.UnixConn).CloseWrite()
+						_, _ = io.Copy(io.Discard, c)
 					})
 				}
 			})

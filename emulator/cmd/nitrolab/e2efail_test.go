@@ -207,12 +207,20 @@ func TestDemoOnTerminal(t *testing.T) {
 		`(?m)^nitrolab \S+ · \S`,
 		`(?m)^tool chain   QEMU \S+, Linux \S+$`,
 		`(?m)^sample.eif   kernel \S+ MB, ramdisks \S+ MB$`,
-		`(?m)^ +0\.\d\d s  enclave i-[0-9a-f]{17}-enc[0-9a-f]{15}  CID 16  256 MiB  2 CPUs$`,
+		`(?m)^ +\d+\.\d\d s  enclave i-[0-9a-f]{17}-enc[0-9a-f]{15}  CID 16  256 MiB  2 CPUs$`,
 		`(?m)^ +\d+\.\d\d s  heartbeat$`,
 		`(?m)^ +\d+\.\d\d s  nonce [0-9a-f]{8}…[0-9a-f]{2} sent, document of \d+ bytes received$`,
 		`(?m)^           PCR0        ok `,
 		`(?m)^           nonce       ok `,
-		`(?m)^verified. No AWS,( no KVM,)? no root. Next: make shell, nitrolab run-enclave --help$`,
+		`(?m)^verified.$`,
+		`(?m)^ +\d+\.\d\d s  owner     353 kB of weights encrypted under a key for PCR0 [0-9a-f]{8}…[0-9a-f]{2} and PCR8 [0-9a-f]{8}…[0-9a-f]{2}$`,
+		`(?m)^ +\d+\.\d\d s  instance  i-[0-9a-f]{17}  m5.xlarge, (first|warm) start, role parent$`,
+		`(?m)^ +\d+\.\d\d s  parent    has ciphertext and role; its own Decrypt: AccessDeniedException$`,
+		`(?m)^ +\d+\.\d\d s  enclave   i-[0-9a-f]{17}-enc[0-9a-f]{15}  CID 16$`,
+		`(?m)^ +\d+\.\d\d s  client    channel ends in the enclave: `,
+		`(?m)^           what is nitrolab\? an emulator of nitro instances and enclaves, for tests on any linux box.$`,
+		`(?m)^ +\d+\.\d\d s  audit     Decrypt by parent/i-[0-9a-f]{17} for i-[0-9a-f]{17}-enc[0-9a-f]{16}: the one release of the key$`,
+		`(?m)^kept confidential. No AWS,( no KVM,)? no root. Next: make shell, nitrolab run-enclave --help$`,
 	} {
 		if !regexp.MustCompile(want).MatchString(plain) {
 			t.Errorf("no %s on the screen:\n%s", want, plain)

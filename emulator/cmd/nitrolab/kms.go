@@ -10,6 +10,6 @@ func newKMS() *cobra.Command {
 		Args:  noSubcommand,
 		RunE:  func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
-	cmd.AddCommand(newKMSServe())
+	cmd.AddCommand(newKMSCheck(), newKMSServe())
 	return cmd
 }

@@ -71,7 +71,8 @@ func kmsEnvironment(s *services.Services, at net.Addr, region, role, dir string)
 	var b bytes.Buffer
 	fmt.Fprintf(&b, "export AWS_ENDPOINT_URL_KMS=https://%s\n", at)
 	fmt.Fprintf(&b, "export AWS_CA_BUNDLE=%s\n", quote(bundle))
-	fmt.Fprintf(&b, "export AWS_REGION=%s\n", region)
+	// Python's SDK, and so the AWS CLI, looks at the second one only.
+	fmt.Fprintf(&b, "export AWS_REGION=%s\nexport AWS_DEFAULT_REGION=%[1]s\n", region)
 	exportCredentials(&b, root, "")
 	if role == "" {
 		return b.String(), nil

@@ -64,7 +64,7 @@ func obey(order string) {
 		n, _ := strconv.Atoi(rest)
 		signal.Reset()
 		_ = syscall.Kill(os.Getpid(), syscall.Signal(n))
-		select {}
+		hang()
 	case "flood":
 		line := bytes.Repeat([]byte("x"), 1<<16)
 		for i := range 256 {
@@ -110,10 +110,10 @@ func obeyLines() {
 			return fmt.Errorf("because %s", rest)
 		case "say": // instead of the reply, with # for the id
 			fmt.Println(strings.ReplaceAll(rest, "#", strconv.Itoa(q.ID)))
-			select {}
+			hang()
 		case "long":
 			_, _ = os.Stdout.Write(bytes.Repeat([]byte("x"), 1<<20))
-			select {}
+			hang()
 		case "part":
 			fmt.Print(`{"id":`)
 			os.Exit(0)
@@ -122,7 +122,7 @@ func obeyLines() {
 			return nil
 		case "mute":
 			_ = os.Stdout.Close()
-			select {}
+			hang()
 		case "told":
 			b, _ := json.Marshal(q)
 			_ = os.WriteFile(rest, b, 0o600)
@@ -198,4 +198,12 @@ func outcomes(r *run.Report) []run.Outcome {
 		list = append(list, result.Outcome)
 	}
 	return list
+}
+
+// hang does nothing for longer than any test. An empty select would be found out as a
+// deadlock by the runtime.
+func hang() {
+	for {
+		time.Sleep(time.Hour)
+	}
 }
