@@ -3,10 +3,14 @@ package main
 import (
 	"encoding/json"
 	"fmt"
+	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"syscall"
 	"testing"
+
+	awskms "github.com/aws/aws-sdk-go-v2/service/kms"
 
 	"github.com/nitrolab/nitrolab/devices/nsm"
 )
@@ -20,6 +24,23 @@ func (w *world) ps() psInfo {
 	return info
 }
 
+// usesKMS makes a key in an instance's key service, as its launch says how.
+func (w *world) usesKMS(launched string) {
+	w.t.Helper()
+	m := regexp.MustCompile(`(?m)^\. '(.*/kms\.env)' points clients here at its key service$`).FindStringSubmatch(launched)
+	if m == nil {
+		w.t.Fatalf("launch names no kms.env: %q", launched)
+	}
+	text, err := os.ReadFile(m[1])
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	s := &served{env: exports(string(text))}
+	if _, err := s.client(w.t).CreateKey(w.t.Context(), &awskms.CreateKeyInput{}); err != nil {
+		w.t.Errorf("create a key: %v", err)
+	}
+}
+
 // The life of an instance as far as a user sees it: an enclave is started in it by
 // nitro-cli, and its document, fetched out of the instance, verifies.
 func TestInstance(t *testing.T) {
@@ -27,13 +48,22 @@ func TestInstance(t *testing.T) {
 	w := newWorld(t)
 	const role = "arn:aws:iam::123456789012:role/app"
 	w.write("note", []byte("for the guest\n"))
-	r := w.run("launch", "--name", "web", "--instance-type", "c6a.xlarge", "--role", role, "--file", "note:/root/note")
+	r := w.run("launch", "--name", "web", "--instance-type", "c6a.xlarge", "--role", role, "--file", "note:/root/note", "--kms-listen", "127.0.0.1:0")
 	if r.code != 0 || !strings.Contains(r.stdout, "c6a.xlarge, 4 CPUs, 1024 MiB\n") || strings.Contains(r.stderr, "warning") {
 		t.Fatalf("launch: %+v", r)
 	}
 	id, _, _ := strings.Cut(r.stdout, " ")
 	t.Logf("%s", r.stdout)
 
+	w.usesKMS(r.stdout)
+	const metadata = `t=$(printf 'PUT /latest/api/token HTTP/1.0\r\nHost: x\r\nX-aws-ec2-metadata-token-ttl-seconds: 60\r\n\r\n' | nc 169.254.169.254 80 | tail -n 1)
+		wget -qO- --header "X-aws-ec2-metadata-token: $t" http://169.254.169.254/latest/meta-data/`
+	if out := w.ok("shell", "web", "-c", metadata+"instance-id"); out != id {
+		t.Errorf("the metadata service says %q", out)
+	}
+	if out := w.ok("shell", "web", "-c", metadata+"iam/security-credentials/"); out != "app" {
+		t.Errorf("the metadata service names role %q", out)
+	}
 	if out := w.ok("shell", "web", "-c", "hostname; cat /root/note; cat /sys/class/dmi/id/product_name"); out != id+"\nfor the guest\nc6a.xlarge\n" {
 		t.Errorf("in the instance: %q", out)
 	}

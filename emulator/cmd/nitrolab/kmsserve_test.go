@@ -26,14 +26,14 @@ type served struct {
 	code chan int
 }
 
-var export = regexp.MustCompile(`(?m)^(?:# )?export (AWS_[A-Z_]+)=(.*)$`)
+var export = regexp.MustCompile(`(?m)^export (AWS_[A-Z_]+)=(.*)$`)
 
 // serveKMS runs the command and reads what it prints.
 func serveKMS(t *testing.T, args ...string) *served {
 	t.Helper()
 	ctx, cancel := context.WithCancel(t.Context())
 	out, in := io.Pipe()
-	s := &served{env: map[string]string{}, end: cancel, code: make(chan int, 1)}
+	s := &served{end: cancel, code: make(chan int, 1)}
 	var stderr bytes.Buffer
 	go func() {
 		s.code <- run(ctx, append([]string{"kms", "serve"}, args...), strings.NewReader(""), in, &stderr)
@@ -45,12 +45,17 @@ func serveKMS(t *testing.T, args ...string) *served {
 	if err != nil {
 		t.Fatalf("kms serve %q prints nothing: %v", args, err)
 	}
-	for _, m := range export.FindAllStringSubmatch(string(text[:n]), -1) {
-		if s.env[m[1]] == "" {
-			s.env[m[1]] = strings.Trim(m[2], "'")
-		}
-	}
+	s.env = exports(string(text[:n]))
 	return s
+}
+
+// exports are the variables that shell commands set.
+func exports(text string) map[string]string {
+	env := map[string]string{}
+	for _, m := range export.FindAllStringSubmatch(text, -1) {
+		env[m[1]] = strings.Trim(m[2], "'")
+	}
+	return env
 }
 
 // client is a stock client as the environment has it.
