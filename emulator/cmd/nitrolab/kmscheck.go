@@ -14,6 +14,7 @@ import (
 
 	"github.com/nitrolab/nitrolab/emulator/iam/policy"
 	"github.com/nitrolab/nitrolab/emulator/iam/policy/review"
+	"github.com/nitrolab/nitrolab/emulator/qemu"
 )
 
 // kmsCheck is `nitrolab kms check`.
@@ -38,16 +39,16 @@ Above the table are findings about the policy itself: statements without a
 condition on the attestation, 96 zeros, operators that an absent key fulfils,
 values that equal no measurement, actions that lead around the attestation.
 
-Without --eif-path the images are those that the policy names. With it every image
+Without --eif the images are those that the policy names. With it every image
 that is not given counts as another, so give all that may have the key.
 
 What is not known goes the requester's way: an identity policy allows, the
 encryption context fits. What is called denied is denied whatever those are.
 
 The exit code is 0 if only the image gets a key; 1 if anything else does, if a
-finding is an error, or if an image of --eif-path gets none; 2 for a mistake in the
+finding is an error, or if an image of --eif gets none; 2 for a mistake in the
 arguments or a policy that KMS would not take.`,
-		Example: `  nitrolab kms check policy.json --eif-path app.eif
+		Example: `  nitrolab kms check policy.json --eif app.eif
   aws kms get-key-policy --key-id alias/app --output text | nitrolab kms check -
   nitrolab kms check role-policy.json --key arn:aws:kms:eu-west-1:111122223333:key/…`,
 		Args: func(_ *cobra.Command, args []string) error {
@@ -68,9 +69,7 @@ arguments or a policy that KMS would not take.`,
 		},
 	}
 	flags := cmd.Flags()
-	flags.StringArrayVar(&f.images, "eif-path", nil, "image `FILE` that may have the key; may be repeated")
-	flags.StringArrayVar(&f.images, "eif", nil, "the same")
-	_ = flags.MarkHidden("eif")
+	flags.StringArrayVar(&f.images, "eif", nil, "image `FILE` that may have the key; may be repeated")
 	flags.Func("role", "let only this role ask, `ARN` (default: all whom the policy names)", func(text string) error {
 		if !roleARN.MatchString(text) {
 			return errors.New("allowed is the form arn:aws:iam::123456789012:role/name")
@@ -98,7 +97,7 @@ type kmsCheckResult struct {
 	policy   *policy.Policy
 	findings []review.Finding
 	report   review.Report
-	missing  []string // images of --eif-path that get no key
+	missing  []string // images of --eif that get no key
 }
 
 // safe reports whether only the images get a key, and all of them.
@@ -177,20 +176,21 @@ func readPolicy(ctx context.Context, stdin io.Reader, name string) (*policy.Poli
 	return p, nil
 }
 
-// given are the images of --eif-path, each measured, with names that differ.
+// given are the images of --eif, each measured, with names that differ.
 func (f *kmsCheck) given(ctx context.Context) ([]review.Image, error) {
 	var images []review.Image
 	for _, path := range f.images {
 		m, err := measure(ctx, path)
 		if err != nil {
-			return nil, fmt.Errorf("--eif-path: %w", err)
+			return nil, fmt.Errorf("--eif: %w", err)
 		}
-		i := review.Image{Name: filepath.Base(path), PCR0: m.PCR0.String(), PCR1: m.PCR1.String(), PCR2: m.PCR2.String()}
+		printed := oneLine(qemu.Printable([]byte(path)))
+		i := review.Image{Name: filepath.Base(printed), PCR0: m.PCR0.String(), PCR1: m.PCR1.String(), PCR2: m.PCR2.String()}
 		if m.Signed {
 			i.PCR8 = m.PCR8.String()
 		}
 		if slices.ContainsFunc(images, func(o review.Image) bool { return o.Name == i.Name }) {
-			i.Name = path
+			i.Name = printed
 		}
 		images = append(images, i)
 	}

@@ -51,7 +51,7 @@ func (p *printer) policy(r *kmsCheckResult) {
 	}
 	leaks := r.report.Leaks()
 	for _, i := range leaks {
-		p.line("%s: %s gets a key", p.bad("leak"), qemu.Printable([]byte(r.report.Requests[i].Name)))
+		p.line("%s: %s gets a key", p.bad("leak"), r.report.Requests[i].Name)
 	}
 	switch {
 	case len(leaks) > 0:
@@ -141,7 +141,11 @@ func noteOf(releases []review.Release) string {
 		if r.ByIdentity {
 			when = append(when, "an identity policy allows it too")
 		}
-		if len(r.If) > 0 {
+		switch len(r.If) {
+		case 0:
+		case 1:
+			when = append(when, r.If[0]+" fits")
+		default:
 			when = append(when, strings.Join(r.If, ", ")+" fit")
 		}
 		if when != nil {

@@ -1,5 +1,7 @@
 package policy
 
+import "strings"
+
 // Assuming is p for one who knows some condition keys of a request and fears the
 // worst about the others: an Allow loses its conditions on keys that are not
 // known, and a Deny with such a condition is left out. What the result denies, p
@@ -31,6 +33,9 @@ func (p *Policy) Assuming(known func(key string) bool) *Policy {
 // knowsAll reports whether every variable in values is known.
 func knowsAll(values []string, variables bool, known func(key string) bool) bool {
 	for _, v := range values {
+		if !strings.Contains(v, "${") {
+			continue
+		}
 		t, err := newTemplate(v, variables)
 		if err != nil {
 			continue // it is no template: a number, a date, an address

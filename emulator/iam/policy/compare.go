@@ -38,7 +38,7 @@ func like(text string, variables bool) (test, error) {
 }
 
 // likeARN compares ARNs part by part: a wildcard does not reach across one of the
-// first five colons.
+// first five colons. So a text with fewer parts, "*" too, is like no ARN.
 func likeARN(text string, variables bool) (test, error) {
 	t, err := newTemplate(text, variables)
 	if err != nil {
@@ -160,7 +160,8 @@ func date(holds func(order int) bool) func(string, bool) (test, error) {
 	}
 }
 
-// address compares an IP address with an address or a range (CIDR, RFC 4632).
+// address compares an IP address with an address or a range (CIDR, RFC 4632), the
+// host bits of which do not count.
 func address(text string, _ bool) (test, error) {
 	want, err := netip.ParsePrefix(text)
 	if err != nil {
@@ -170,7 +171,6 @@ func address(text string, _ bool) (test, error) {
 		}
 		want = netip.PrefixFrom(a, a.BitLen())
 	}
-	want = want.Masked()
 	return func(value string, _ *Request) bool {
 		got, err := netip.ParseAddr(value)
 		return err == nil && want.Contains(got.Unmap().WithZone(""))

@@ -50,18 +50,8 @@ func (p *Policy) EvaluateIdentity(r Request) Outcome {
 	return best
 }
 
-// Matching are the statements of a resource policy that apply to a request, of
-// either effect, in the order of the policy.
-func (p *Policy) Matching(r Request) iter.Seq[*Statement] {
-	return func(yield func(*Statement) bool) {
-		for s := range p.matching(&r, false) {
-			if !yield(s) {
-				return
-			}
-		}
-	}
-}
-
+// matching are the statements that apply to a request, of either effect, in the
+// order of the policy, and how they are about the requester.
 func (p *Policy) matching(r *Request, identity bool) iter.Seq2[*Statement, hit] {
 	return func(yield func(*Statement, hit) bool) {
 		if p == nil {
@@ -122,33 +112,3 @@ func (s *Statement) holds(r *Request) bool {
 // Covers reports whether the statement is about an action such as "kms:Decrypt",
 // whatever its principals, resources and conditions.
 func (s *Statement) Covers(action string) bool { return s.coversAction(strings.ToLower(action)) }
-
-// UsesKey reports whether a condition of the statement is on a key that begins
-// with prefix, such as "kms:RecipientAttestation:"; case does not matter.
-func (s *Statement) UsesKey(prefix string) bool {
-	for i := range s.Conditions {
-		if hasKeyPrefix(s.Conditions[i].Key, prefix) {
-			return true
-		}
-	}
-	return false
-}
-
-// Demands reports whether the statement has a condition that holds for this value
-// of this key, and neither for other values of the same length nor for a request
-// without the key: the statement names the value. What Null, a negated operator,
-// IfExists, ForAllValues or a wildcard lets through is not named.
-func (s *Statement) Demands(key, value string) bool {
-	for i := range s.Conditions {
-		c := &s.Conditions[i]
-		if !sameKey(c.Key, key) || c.Operator.Name == nullOperator || c.Operator.Negated() || !c.NeedsKey() {
-			continue
-		}
-		for _, v := range c.Values {
-			if strings.EqualFold(v, value) && c.matches(value, &Request{}) {
-				return true
-			}
-		}
-	}
-	return false
-}

@@ -176,17 +176,17 @@ func parsePrincipals(v *node, at string) (*Principals, error) {
 	return p, nil
 }
 
-// actionForm is that of an action, in lower case.
-var actionForm = regexp.MustCompile(`^(\*|[a-z0-9-]{1,64}:[a-z0-9*?]{1,128})$`)
+// actionForm is that of an action. It is ASCII before its case is dropped, by which
+// the Kelvin sign would become a k.
+var actionForm = regexp.MustCompile(`^(\*|[A-Za-z0-9-]{1,64}:[A-Za-z0-9*?]{1,128})$`)
 
 func (s *statementParser) parseActions(v *node, at string) ([]string, error) {
 	list, err := v.strings(at)
 	for i, text := range list {
-		low := strings.ToLower(text)
-		if !actionForm.MatchString(low) {
+		if !actionForm.MatchString(text) {
 			return nil, &SyntaxError{at, fmt.Sprintf("action %d is %s; allowed are such as \"kms:Decrypt\", \"kms:*\" and \"*\"", i, quote(text))}
 		}
-		s.actions = append(s.actions, wild(low))
+		s.actions = append(s.actions, wild(strings.ToLower(text)))
 	}
 	return list, err
 }

@@ -25,6 +25,9 @@ func validPrincipal(text string) bool {
 // isRootOf reports whether an ARN is that of an account's root user, which in a
 // policy stands for the whole account.
 func isRootOf(arn, account string) bool {
+	if !strings.HasSuffix(arn, ":root") {
+		return false
+	}
 	parts := strings.SplitN(arn, ":", arnParts)
 	return len(parts) == arnParts && parts[0] == "arn" && parts[2] == "iam" && parts[4] == account && parts[5] == "root"
 }

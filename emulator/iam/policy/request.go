@@ -73,11 +73,6 @@ func lower(c byte) byte {
 	return c
 }
 
-// hasKeyPrefix is strings.HasPrefix as sameKey compares.
-func hasKeyPrefix(key, prefix string) bool {
-	return len(key) >= len(prefix) && sameKey(key[:len(prefix)], prefix)
-}
-
 // validKey accepts names of condition keys: a prefix, which is that of a service
 // or "aws", and the rest.
 func validKey(key string) bool {

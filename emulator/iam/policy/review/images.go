@@ -8,32 +8,6 @@ import (
 	"github.com/nitrolab/nitrolab/emulator/iam/policy"
 )
 
-// KeyOf is the ARN of a key that the policy can be of: one that it names, or a
-// made-up one of the account it names.
-func KeyOf(p *policy.Policy) string {
-	account := ""
-	for i := range p.Statements {
-		for _, r := range p.Statements[i].Resource {
-			if strings.HasPrefix(afterAccount(r), "key/") && !strings.ContainsAny(r, "*?$") {
-				return r
-			}
-		}
-		for _, principal := range principalsOf(&p.Statements[i]) {
-			r, _ := NewRequester(principal, nil)
-			if a := r.Principal.Account; account == "" && a != noAccount {
-				account = a
-			}
-		}
-	}
-	if account == "" {
-		account = "111122223333"
-	}
-	return "arn:aws:kms:us-east-1:" + account + ":key/00000000-0000-0000-0000-000000000000"
-}
-
-// maxImages bounds the images that one policy can name.
-const maxImages = 32
-
 // ImagesOf are the images that a policy names by their registers, each once; one
 // unknown image if it names none. Zeros are no image. A register that a statement
 // does not name is as the rest of the policy has it, if that agrees on a value,
@@ -55,7 +29,7 @@ func ImagesOf(p *policy.Policy) []Image {
 		for _, image := range imagesOf(&p.Statements[i], all) {
 			key := image
 			key.Name = ""
-			if len(list) < maxImages && !seen[key] {
+			if !seen[key] {
 				seen[key] = true
 				list = append(list, image)
 			}
@@ -67,17 +41,36 @@ func ImagesOf(p *policy.Policy) []Image {
 	return list
 }
 
-// measurementsOf are the values by register that a statement names.
+// others are the images that a policy names by PCR0 and that are none of given: a
+// release that should have gone, or somebody else's.
+func others(p *policy.Policy, given []Image) []Image {
+	if len(given) == 0 {
+		return nil
+	}
+	named := map[string]bool{}
+	for i := range p.Statements {
+		for _, v := range measurementsOf(&p.Statements[i])[0] {
+			named[v] = true
+		}
+	}
+	return slices.DeleteFunc(ImagesOf(p), func(i Image) bool {
+		return !named[i.PCR0] || slices.ContainsFunc(given, func(g Image) bool { return strings.EqualFold(g.PCR0, i.PCR0) })
+	})
+}
+
+// measurementsOf are the values by register that a statement is for, each once: what
+// an Allow wants them to be, and a Deny wants them not to differ from.
 func measurementsOf(s *policy.Statement) map[int][]string {
 	values := map[int][]string{}
 	for _, c := range attested(s) {
 		k, _ := parseKey(c.Key)
-		if !k.real || k.tpm || c.Operator.Name == nullOperator {
+		if !k.real || k.tpm || c.Operator.Name == nullOperator || c.Operator.Negated() != (s.Effect == policy.Deny) {
 			continue
 		}
 		for _, v := range c.Values {
-			if isMeasurement(v) && !strings.EqualFold(v, zero) {
-				values[k.pcr] = append(values[k.pcr], strings.ToLower(v))
+			v = strings.ToLower(v)
+			if isMeasurement(v) && v != zero && !slices.Contains(values[k.pcr], v) {
+				values[k.pcr] = append(values[k.pcr], v)
 			}
 		}
 	}
@@ -93,7 +86,7 @@ func imagesOf(s *policy.Statement, all map[int][]string) []Image {
 		most = max(most, len(values[pcr]))
 	}
 	var list []Image
-	for n := range min(most, maxImages) {
+	for n := range most {
 		value := func(pcr int, otherwise string) string {
 			switch v := values[pcr]; {
 			case len(v) > 0:

@@ -54,9 +54,10 @@ func document(pcr0, pcr1, pcr2, pcr8 string) map[int]string {
 	return m
 }
 
-// requests are those that matter for images and a policy that names registers.
-// Those that a policy could not tell from others before them are left out.
-func requests(images []Image, names map[int]bool) []Request {
+// requests are those that matter for images and a policy that names registers, and
+// named images beside these. Those that a policy could not tell from others before
+// them are left out.
+func requests(images, named []Image, names map[int]bool) []Request {
 	var list []Request
 	other0, other1, other2, other8 := stranger("PCR0"), stranger("PCR1"), stranger("PCR2"), stranger("PCR8")
 	signed := false
@@ -69,6 +70,9 @@ func requests(images []Image, names map[int]bool) []Request {
 	}
 	add("debug mode", false, document(zero, zero, zero, ""))
 	add("another image", false, document(other0, other1, other2, ""))
+	for _, i := range named {
+		add("other "+i.Name, false, document(i.PCR0, i.PCR1, i.PCR2, i.PCR8))
+	}
 	for _, i := range images {
 		if names[1] {
 			add("another application on the kernel of "+i.Name, false, document(other0, i.PCR1, other2, ""))

@@ -2,6 +2,7 @@ package review
 
 import (
 	"fmt"
+	"regexp"
 	"strings"
 
 	"github.com/nitrolab/nitrolab/emulator/iam/policy"
@@ -27,12 +28,17 @@ func must(p *policy.Policy, err error) *policy.Policy {
 	return p
 }
 
+// uniqueID is the form of an id that IAM gives to a user or a role (IAM user
+// guide, "IAM identifiers"). Whose it is, is not known here.
+var uniqueID = regexp.MustCompile(`^A[A-Z0-9]{15,127}$`)
+
 // noAccount is the account of someone from outside. It is no account of AWS.
 const noAccount = "000000000000"
 
 // NewRequester makes the requester that a principal of a policy stands for: a
 // session of a role, a user, an account's root user, any identity of an account
-// (by its 12 digits), or anyone ("*"). It is false for text that is none of them.
+// (by its 12 digits), whoever has a unique id, or anyone ("*"). It is false for text
+// that is none of them.
 func NewRequester(principal string, identity []*policy.Policy) (Requester, bool) {
 	account := policy.AccountOf(principal)
 	r := Requester{Identity: identity, Principal: policy.Principal{Account: account, ARN: principal}}
@@ -44,6 +50,8 @@ func NewRequester(principal string, identity []*policy.Policy) (Requester, bool)
 	case len(principal) == 12 && strings.Trim(principal, "0123456789") == "":
 		r.Name = "any identity of account " + principal
 		r.Principal = policy.Principal{Account: principal, ARN: "arn:aws:iam::" + principal + ":user/any"}
+	case account == "" && uniqueID.MatchString(principal):
+		r.Name = "whoever has the unique id " + principal
 	case account == "":
 		return Requester{}, false
 	case kind == "role":
@@ -138,7 +146,7 @@ func (r Requester) keys() map[string][]string {
 // knows reports whether the value of a condition key about the requester is
 // known. Of someone who stands for many only what all of them share is.
 func (r Requester) knows(key string) bool {
-	one := r.Principal.Account != noAccount
+	one := r.Principal.Account != noAccount && r.Principal.Account != ""
 	switch strings.ToLower(key) {
 	case "aws:principalaccount", "kms:calleraccount":
 		return one

@@ -20,6 +20,8 @@ func Policy(p *policy.Policy, keyARN string) []Finding {
 		s := &p.Statements[i]
 		r.values(s)
 		if s.Effect == policy.Allow {
+			r.elsewhere(s)
+			r.services(s)
 			r.open(s)
 			r.around(s)
 			r.unattestable(s)
@@ -61,14 +63,21 @@ func (r *reviewer) reaches(s *policy.Statement, request Request, actions []strin
 		holder, _ := NewRequester(policy.AccountOf(r.keyARN), nil)
 		asking = []Requester{holder}
 	}
+	about := of(s, actions)
+	got := make([]bool, len(about))
+	for _, a := range asking {
+		p := player{policy: &alone, identity: r.identity, keyARN: r.keyARN, requester: a}
+		for i, release := range p.play(request, about) {
+			got[i] = got[i] || release != nil
+		}
+		if !slices.Contains(got, false) {
+			break
+		}
+	}
 	var reached []string
-	for _, action := range of(s, actions) {
-		for _, a := range asking {
-			p := player{policy: &alone, identity: r.identity, keyARN: r.keyARN, requester: a}
-			if _, ok := p.play(request, action); ok {
-				reached = append(reached, action)
-				break
-			}
+	for i, action := range about {
+		if got[i] {
+			reached = append(reached, action)
 		}
 	}
 	return reached
@@ -101,20 +110,71 @@ func (r *reviewer) open(s *policy.Statement) {
 		r.add(Error, s, actions, "allows %s to every enclave in debug mode: it lets 96 zeros through, which is what PCR0, PCR1, PCR2 of each of them are, and its console is open",
 			list(actions))
 	}
+	named := measurementsOf(s)
 	for _, image := range imagesOf(s, nil) {
 		for _, half := range []struct {
+			pcr       int
 			registers map[int]string
 			text      string
 		}{
-			{document(stranger0, image.PCR1, stranger2, ""), "PCR1 is kernel and init, so any application on them gets the key"},
-			{document(stranger0, stranger1, image.PCR2, ""), "PCR2 is the application, so any kernel under it gets the key"},
+			{1, document(stranger0, image.PCR1, stranger2, ""), "PCR1 is kernel and init, so any application on them gets the key"},
+			{2, document(stranger0, stranger1, image.PCR2, ""), "PCR2 is the application, so any kernel under it gets the key"},
 		} {
+			if named[half.pcr] == nil {
+				continue
+			}
 			if actions := r.reaches(s, Request{registers: half.registers}, keyActions); actions != nil {
 				r.add(Error, s, actions, "allows %s to more than the image: %s; what is needed is PCR0 or ImageSha384", list(actions), half.text)
 				return
 			}
 		}
 	}
+}
+
+// elsewhere finds statements that are about other keys, of which nothing else is
+// said then.
+func (r *reviewer) elsewhere(s *policy.Statement) {
+	about := of(s, slices.Concat(keyActions, []string{actionReEncrypt}, changing))
+	if about == nil {
+		return
+	}
+	alone := *s
+	alone.Index, alone.Principal, alone.NotPrincipal = 0, nil, nil
+	p := (&policy.Policy{Version: r.policy.Version, Statements: []policy.Statement{alone}}).Assuming(func(string) bool { return false })
+	for _, a := range about {
+		if p.EvaluateIdentity(policy.Request{Action: a, Resource: r.keyARN}).Effect == policy.Allow {
+			return
+		}
+	}
+	if r.identity {
+		r.add(Note, s, nil, "is not about %s, and is judged for no other key", printable(r.keyARN))
+		return
+	}
+	r.add(Warning, s, nil, "is not about %s: a key policy is about its own key, so for any other Resource it says nothing", printable(r.keyARN))
+}
+
+// services finds statements for those who never attest, and who are not played.
+func (r *reviewer) services(s *policy.Statement) {
+	if s.Principal == nil || len(s.Principal.Service)+len(s.Principal.Federated) == 0 {
+		return
+	}
+	actions := of(s, keyActions)
+	if actions == nil || slices.ContainsFunc(attested(s), func(c *policy.Condition) bool { return c.NeedsKey() }) {
+		return
+	}
+	var names []string
+	for _, n := range slices.Concat(s.Principal.Service, s.Principal.Federated) {
+		names = append(names, printable(n))
+	}
+	r.add(Warning, s, actions, "allows %s to %s without a condition on the attestation; services and federated users are not in the table", list(actions), shortList(names))
+}
+
+// shortList is list for names of which there can be many.
+func shortList(names []string) string {
+	if len(names) > 3 {
+		names = append(names[:3:3], fmt.Sprintf("%d more", len(names)-3))
+	}
+	return list(names)
 }
 
 // why says for each condition how it is true without a document.
@@ -152,10 +212,7 @@ func (r *reviewer) whom(s *policy.Statement) string {
 			names = append(names, printable(principal))
 		}
 	}
-	if len(names) > 3 {
-		names = append(names[:3], fmt.Sprintf("%d more", len(names)-3))
-	}
-	return list(names)
+	return shortList(names)
 }
 
 // around finds actions that lead around the attestation.

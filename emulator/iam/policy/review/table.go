@@ -69,15 +69,15 @@ func Table(c Case) Report {
 	default:
 		asking = named(c.Policy)
 	}
-	r.Requests = requests(r.Images, namedRegisters(c.Policy, asking))
+	r.Requests = requests(r.Images, others(c.Policy, c.Images), namedRegisters(c.Policy, asking))
 	r.Releases = make([][][]Release, len(r.Requests))
 	for i, request := range r.Requests {
 		r.Releases[i] = make([][]Release, len(RecipientActions))
-		for j, action := range RecipientActions {
-			for _, a := range asking {
-				p := player{policy: c.Policy, identity: r.Identity, keyARN: r.KeyARN, requester: a}
-				if release, ok := p.play(request, action); ok {
-					r.Releases[i][j] = append(r.Releases[i][j], release)
+		for _, a := range asking {
+			p := player{policy: c.Policy, identity: r.Identity, keyARN: r.KeyARN, requester: a}
+			for j, release := range p.play(request, RecipientActions) {
+				if release != nil {
+					r.Releases[i][j] = append(r.Releases[i][j], *release)
 				}
 			}
 		}
@@ -128,26 +128,16 @@ type player struct {
 	requester Requester
 }
 
-// play makes a request, fearing the worst about what is not known.
-func (p player) play(request Request, action string) (Release, bool) {
+// play makes a request with each of actions, fearing the worst about what is not
+// known. What is denied is nil.
+func (p player) play(request Request, actions []string) []*Release {
 	known := func(key string) bool { return request.knows(key) || p.requester.knows(key) }
-	r := policy.Request{
-		Action: action, Resource: p.keyARN, Principal: p.requester.Principal,
-		Context: with(request.context(), p.requester.keys()),
-	}
-	own := p.requester.Identity
-	if own == nil {
-		own = []*policy.Policy{everything}
-	}
-	resource := p.policy
+	resource, own := p.policy, p.requester.Identity
 	switch {
 	case p.identity:
-		resource, own = nil, append(slices.Clone(p.requester.Identity), p.policy)
-	case action == actionRandom:
-		return Release{}, false
-	}
-	if action == actionRandom {
-		r.Resource = "*"
+		resource, own = nil, append(slices.Clone(own), p.policy)
+	case own == nil:
+		own = []*policy.Policy{everything}
 	}
 	if resource != nil {
 		resource = resource.Assuming(known)
@@ -156,11 +146,30 @@ func (p player) play(request Request, action string) (Release, bool) {
 	for i, o := range own {
 		sure[i] = o.Assuming(known)
 	}
-	d := policy.Authorize(resource, sure, r)
-	if !d.Allowed {
-		return Release{}, false
+	r := policy.Request{
+		Principal: p.requester.Principal,
+		Context:   with(request.context(), p.requester.keys()),
 	}
-	release := Release{Requester: p.requester.Name}
+	releases := make([]*Release, len(actions))
+	for i, action := range actions {
+		r.Action, r.Resource = action, p.keyARN
+		if action == actionRandom {
+			if !p.identity {
+				continue // no key policy is asked
+			}
+			r.Resource = "*"
+		}
+		if d := policy.Authorize(resource, sure, r); d.Allowed {
+			releases[i] = p.release(d, own, sure, known)
+		}
+	}
+	return releases
+}
+
+// release says by what own policies, of which sure is what is known, and the
+// policy itself allow.
+func (p player) release(d policy.Decision, own, sure []*policy.Policy, known func(key string) bool) *Release {
+	release := &Release{Requester: p.requester.Name}
 	unknown := map[string]bool{}
 	if d.Statement != nil {
 		release.Statement = original(p.policy, d.Statement)
@@ -179,7 +188,7 @@ func (p player) play(request Request, action string) (Release, bool) {
 		}
 	}
 	release.If = slices.Sorted(maps.Keys(unknown))
-	return release, true
+	return release
 }
 
 // original is the statement of p from which Assuming made s.
