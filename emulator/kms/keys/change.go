@@ -151,6 +151,8 @@ func checkTags(tags map[string]string) error {
 			return fail(ErrTag, "TagKey has %d characters; allowed are 1 to %d", n, MaxTagKey)
 		case v > MaxTagValue:
 			return fail(ErrTag, "TagValue of %s has %d characters; allowed are up to %d", strconv.Quote(key), v, MaxTagValue)
+		case !utf8.ValidString(key) || !utf8.ValidString(value):
+			return fail(ErrTag, "TagKey is %s; it or its TagValue is not UTF-8", strconv.Quote(key))
 		case strings.HasPrefix(strings.ToLower(key), "aws:"):
 			return fail(ErrTag, "TagKey is %s; names that begin with aws: are reserved", strconv.Quote(key))
 		}

@@ -79,7 +79,10 @@ func (r *Ring) Create(d Description) (*Key, error) {
 		// 122 bits do not repeat by chance.
 		return nil, internal("make key id", fmt.Errorf("the source of entropy repeats itself: there is a key %s", id))
 	}
-	return k, r.commit(change{put: []*entry{{key: k, materials: []*material{m}}}})
+	if err := r.commit(change{put: []*entry{{key: k, materials: []*material{m}}}}); err != nil {
+		return nil, err
+	}
+	return k, nil
 }
 
 func (r *Ring) room() error {
@@ -112,12 +115,21 @@ func checkDescription(s string) error {
 	if n := utf8.RuneCountInString(s); n > MaxDescription {
 		return fail(ErrValidation, "Description has %d characters; allowed are up to %d", n, MaxDescription)
 	}
-	return nil
+	return checkText("Description", s)
 }
 
 func checkPolicy(s string) error {
 	if len(s) > MaxPolicy {
 		return fail(ErrLimit, "Policy has %d bytes; allowed are up to %d", len(s), MaxPolicy)
+	}
+	return checkText("Policy", s)
+}
+
+// checkText refuses what is no text. A record of the file with such a string in it
+// could be written, but not read (RFC 8949 section 3.1).
+func checkText(field, s string) error {
+	if !utf8.ValidString(s) {
+		return fail(ErrValidation, "%s is not UTF-8", field)
 	}
 	return nil
 }

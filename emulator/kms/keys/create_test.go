@@ -44,7 +44,7 @@ func TestCreateTellsWhatItMade(t *testing.T) {
 func TestCreateOfEverySpec(t *testing.T) {
 	r, _ := newTestRing(t)
 	for _, s := range specs {
-		k := create(t, r, s.spec, s.usage)
+		k := got(r.Create(Description{Spec: s.spec, Usage: s.usage}))(t)
 		if k.Spec != s.spec || k.Usage != s.usage {
 			t.Errorf("asked for %s %s, got %s %s", s.spec, s.usage, k.Spec, k.Usage)
 		}

@@ -1,6 +1,8 @@
 package keys
 
 import (
+	"crypto/rand"
+	"crypto/rsa"
 	"crypto/sha256"
 	"encoding/binary"
 	"errors"
@@ -69,8 +71,27 @@ func openTestRing(tb testing.TB, path string, clock *fakeClock) (*Ring, *fakeClo
 	return r, clock
 }
 
+// sharedRSA is the material of every RSA_2048 key that create makes: whoever wants
+// one of its own waits for Ring.Create.
+var sharedRSA = sync.OnceValue(func() *material {
+	pair, err := rsa.GenerateKey(rand.Reader, 2048)
+	m := &material{}
+	if err = errors.Join(err, m.hold(pair)); err != nil {
+		panic(err)
+	}
+	return m
+})
+
 func create(tb testing.TB, r *Ring, spec Spec, usage Usage) *Key {
 	tb.Helper()
+	if spec == RSA2048 {
+		k := create(tb, r, Symmetric, "").clone()
+		k.Spec, k.Usage, k.MaterialID, k.Materials = spec, usage, "", nil
+		r.write.Lock()
+		defer r.write.Unlock()
+		must(tb, r.commit(change{put: []*entry{{key: k, materials: []*material{sharedRSA()}}}}))
+		return k
+	}
 	k, err := r.Create(Description{Spec: spec, Usage: usage})
 	if err != nil {
 		tb.Fatal(err)

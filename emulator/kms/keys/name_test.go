@@ -39,9 +39,22 @@ func TestGet(t *testing.T) {
 	} {
 		found, err := r.Get(name)
 		wantErr(t, err, want)
+		if err != nil && found != nil {
+			t.Errorf("%q: found %s and error %v", name, found.ID, err)
+		}
 		if err == nil && found.ID != k.ID {
 			t.Errorf("%q: found %s, want %s", name, found.ID, k.ID)
 		}
+	}
+}
+
+func TestARNs(t *testing.T) {
+	r, _ := newTestRing(t)
+	if got, want := r.KeyARN(noSuchKey), "arn:aws:kms:us-east-1:111122223333:key/"+noSuchKey; got != want {
+		t.Errorf("key ARN %s, want %s", got, want)
+	}
+	if got, want := r.AliasARN("alias/a"), "arn:aws:kms:us-east-1:111122223333:alias/a"; got != want {
+		t.Errorf("alias ARN %s, want %s", got, want)
 	}
 }
 
@@ -75,6 +88,7 @@ func TestWording(t *testing.T) {
 	_, noKey := r.Get(noSuchKey)
 	_, invalid := r.Get("x\x1b[2Jy")
 	_, noAlias := r.Get("alias/b")
+	_, elsewhere := r.Get("arn:aws:kms:us-west-2:111122223333:key/" + k.ID)
 	exists := r.CreateAlias("alias/a", k.ID)
 	must(t, r.SetEnabled(k.ID, false))
 	_, disabled := r.GenerateDataKey(k.ID, 32, nil)
@@ -88,6 +102,7 @@ func TestWording(t *testing.T) {
 		{noKey, "NotFoundException: Key 'arn:aws:kms:us-east-1:111122223333:key/" + noSuchKey + "' does not exist"},
 		{invalid, "NotFoundException: Invalid keyId 'x?[2Jy'"},
 		{noAlias, "NotFoundException: Alias arn:aws:kms:us-east-1:111122223333:alias/b is not found."},
+		{elsewhere, "NotFoundException: Invalid arn us-west-2"},
 		{exists, "AlreadyExistsException: An alias with the name arn:aws:kms:us-east-1:111122223333:alias/a already exists"},
 		{disabled, "DisabledException: " + k.ARN + " is disabled."},
 		{notPending, "KMSInvalidStateException: " + k.ARN + " is not pending deletion."},

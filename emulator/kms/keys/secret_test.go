@@ -120,6 +120,9 @@ func TestErrorsCarryExceptionAndCause(t *testing.T) {
 	if errors.Is(err, ErrNotFound) {
 		t.Error("it is ErrNotFound too")
 	}
+	if got := ErrNotFound.Error(); got != "NotFoundException" {
+		t.Errorf("exception %q", got)
+	}
 	if want := "wrapped: KMSInternalException: store change: disk full"; err.Error() != want {
 		t.Errorf("error %q, want %q", err, want)
 	}

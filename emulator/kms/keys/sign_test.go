@@ -38,7 +38,7 @@ func verify(t *testing.T, spki []byte, a SigningAlgorithm, message, signature []
 func TestSignVerify(t *testing.T) {
 	r, _ := newTestRing(t)
 	for _, spec := range []Spec{RSA2048, ECCP256, ECCP384, ECCP521} {
-		k, other := create(t, r, spec, SignVerify), create(t, r, spec, SignVerify)
+		k, other := create(t, r, spec, SignVerify), got(r.Create(Description{Spec: spec, Usage: SignVerify}))(t)
 		spki := got(r.PublicKey(k.ID))(t)
 		algorithms := k.SigningAlgorithms()
 		for i, a := range algorithms {

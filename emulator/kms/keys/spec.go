@@ -93,6 +93,8 @@ func (s Spec) rsaBits() int {
 	return 0
 }
 
+func (s Spec) asymmetric() bool { return s.rsaBits() > 0 || s.curve() != nil }
+
 // clip shortens what a stranger sent before it goes into an error, and replaces what
 // would move a cursor there.
 func clip(s string) string {
@@ -107,5 +109,3 @@ func clip(s string) string {
 		return r
 	}, s)
 }
-
-func (s Spec) asymmetric() bool { return s.rsaBits() > 0 || s.curve() != nil }

@@ -162,7 +162,11 @@ func TestStoreFails(t *testing.T) {
 	r, _ := openTestRing(t, filepath.Join(t.TempDir(), "keys.db"), &fakeClock{now: t0})
 	k := create(t, r, Symmetric, "")
 	must(t, r.store.db.Close()) // bbolt refuses what comes now
-	wantErr(t, ignore(r.Create(Description{})), ErrInternal)
+	made, err := r.Create(Description{})
+	wantErr(t, err, ErrInternal)
+	if made != nil {
+		t.Errorf("key %s in spite of the error", made.ID)
+	}
 	wantErr(t, r.SetEnabled(k.ID, false), ErrInternal)
 	wantErr(t, r.CreateAlias("alias/a", k.ID), ErrInternal)
 	if n := len(got2(r.List(0, "")).page); n != 1 {
@@ -170,6 +174,36 @@ func TestStoreFails(t *testing.T) {
 	}
 	if now := got(r.Get(k.ID))(t); now.State != Enabled || len(r.Aliases(k.ID)) != 0 {
 		t.Errorf("state %s, aliases %v", now.State, r.Aliases(k.ID))
+	}
+}
+
+// What is no text is refused before it makes a file that cannot be read again.
+func TestStoreTakesOnlyText(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "keys.db")
+	clock := &fakeClock{now: t0}
+	r, _ := openTestRing(t, path, clock)
+	k := create(t, r, Symmetric, "")
+	const bad = "a\xffb"
+	for name, test := range map[string]struct {
+		err  error
+		want error
+	}{
+		"description":     {ignore(r.Create(Description{Description: bad})), ErrValidation},
+		"policy":          {ignore(r.Create(Description{Policy: bad})), ErrValidation},
+		"tag key":         {ignore(r.Create(Description{Tags: map[string]string{bad: ""}})), ErrTag},
+		"tag value":       {ignore(r.Create(Description{Tags: map[string]string{"a": bad}})), ErrTag},
+		"new description": {r.SetDescription(k.ID, bad), ErrValidation},
+		"new policy":      {r.SetPolicy(k.ID, bad), ErrValidation},
+		"new tag":         {r.Tag(k.ID, map[string]string{bad: ""}), ErrTag},
+	} {
+		if !errors.Is(test.err, test.want) || !strings.Contains(test.err.Error(), "not UTF-8") {
+			t.Errorf("%s: error %v, want %v", name, test.err, test.want)
+		}
+	}
+	must(t, r.Close())
+	r, _ = openTestRing(t, path, clock)
+	if diff := cmp.Diff(k, got(r.Get(k.ID))(t)); diff != "" {
+		t.Error(diff)
 	}
 }
 

@@ -12,21 +12,15 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"hash/fnv"
 	"io"
-	"os"
 )
 
 // ErrFormat is what Check finds in every file that it refuses.
 var ErrFormat = errors.New("not a sound bbolt file")
 
 const (
-	magic   = 0xED0CDAED
-	version = 2
-
 	headerSize  = 16 // of a page: id 8, flags 2, count 2, overflow 4
 	elementSize = 16 // of a leaf: flags, pos, ksize, vsize; of a branch: pos, ksize, page 8
-	metaSize    = 64
 	bucketSize  = 16 // root page, sequence
 
 	flagBranch   = 0x01
@@ -37,9 +31,6 @@ const (
 	// maxDepth of a tree. Branches have two children at least once they are
 	// written, so this holds for more pages than a file can have.
 	maxDepth = 64
-
-	// maxPageSize is the largest page of any processor Linux runs on.
-	maxPageSize = 64 << 10
 
 	// maxSize and maxRun, of a page with those that continue it, bound the memory
 	// that a file full of holes can ask for. The list of free pages needs 8 bytes
@@ -83,55 +74,6 @@ func Check(r io.ReaderAt, size int64) error {
 		return err
 	}
 	return f.freelist(order.Uint64(m[32:]))
-}
-
-// meta finds the meta page that bbolt will choose: the valid one of the later
-// transaction.
-func (f *file) meta(size int64) ([]byte, error) {
-	first, err := f.metaAt(0, size)
-	if err != nil {
-		return nil, err
-	}
-	pageSize := uint32(os.Getpagesize()) // of the file if the first cannot say
-	if first != nil {
-		pageSize = order.Uint32(first[8:])
-	}
-	if pageSize < 1024 || pageSize > maxPageSize || pageSize&(pageSize-1) != 0 {
-		return nil, bad("pages of %d bytes", pageSize)
-	}
-	second, err := f.metaAt(int64(pageSize), size)
-	switch {
-	case err != nil:
-		return nil, err
-	case second != nil && order.Uint32(second[8:]) != pageSize:
-		return nil, bad("pages of %d bytes and of %d", pageSize, order.Uint32(second[8:]))
-	case first == nil && second == nil:
-		return nil, bad("no valid meta page")
-	case first == nil || second != nil && order.Uint64(second[48:]) > order.Uint64(first[48:]):
-		return second, nil
-	}
-	return first, nil
-}
-
-// metaAt reads a meta page; nil says that it is not valid.
-func (f *file) metaAt(offset, size int64) ([]byte, error) {
-	if offset+headerSize+metaSize > size {
-		return nil, nil
-	}
-	m := make([]byte, metaSize)
-	if _, err := f.r.ReadAt(m, offset+headerSize); err != nil {
-		return nil, err
-	}
-	if order.Uint32(m) != magic || order.Uint32(m[4:]) != version || order.Uint64(m[56:]) != sum(m[:56]) {
-		return nil, nil
-	}
-	return m, nil
-}
-
-func sum(b []byte) uint64 {
-	h := fnv.New64a()
-	_, _ = h.Write(b)
-	return h.Sum64()
 }
 
 // page reads a page with those that continue it, which nothing else may use.
@@ -249,8 +191,9 @@ func (f *file) value(flags uint32, value []byte, level int) error {
 	if root := order.Uint64(value); root != 0 {
 		return f.tree(root, level+1, nil, nil, 0)
 	}
+	// bbolt frees the page that a page in a value says it is.
 	inline := value[bucketSize:]
-	if len(inline) < headerSize || order.Uint16(inline[8:]) != flagLeaf {
+	if len(inline) < headerSize || order.Uint64(inline) != 0 || order.Uint16(inline[8:]) != flagLeaf || order.Uint32(inline[12:]) != 0 {
 		return bad("bucket without a page of its own is no leaf")
 	}
 	return f.node(inline, level+1, nil, nil, 0)

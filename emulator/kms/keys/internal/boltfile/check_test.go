@@ -112,6 +112,7 @@ func TestCheckRefuses(t *testing.T) {
 	}
 	for name, change := range map[string]func(b []byte) []byte{
 		"empty":             func([]byte) []byte { return []byte{0} },
+		"last transaction":  func(b []byte) []byte { order.PutUint64(newest(b)[48:], 1<<64-1); restamp(b); return b },
 		"no meta page":      func(b []byte) []byte { clear(b[:8192]); return b },
 		"checksums":         func(b []byte) []byte { b[headerSize+16]++; b[4096+headerSize+16]++; return b },
 		"truncated":         func(b []byte) []byte { return b[:4096*5] },
@@ -196,15 +197,48 @@ func TestCheckRefuses(t *testing.T) {
 	}
 }
 
-func TestCheckRefusesEmptyKeys(t *testing.T) {
-	b := build(t, 3)
-	inline := rootValue(b)[bucketSize:]
-	if err := check(b); err != nil || order.Uint16(inline[8:]) != flagLeaf {
-		t.Fatalf("error %v, flags %#x of bucket b", err, inline[8])
+// The page of a small bucket is in its value; bbolt must not take it for another.
+func TestCheckRefusesSmallBuckets(t *testing.T) {
+	good := build(t, 3)
+	if inline := rootValue(good)[bucketSize:]; order.Uint64(rootValue(good)) != 0 || order.Uint16(inline[8:]) != flagLeaf {
+		t.Fatalf("flags %#x of bucket b", inline[8])
 	}
-	order.PutUint32(inline[headerSize+8:], 0)
-	if err := check(b); !errors.Is(err, ErrFormat) {
-		t.Errorf("error %v, want ErrFormat", err)
+	for name, change := range map[string]func(inline []byte){
+		"empty key":       func(p []byte) { order.PutUint32(p[headerSize+8:], 0) },
+		"element outside": func(p []byte) { order.PutUint32(p[headerSize+4:], 1<<20) },
+		"branch":          func(p []byte) { order.PutUint16(p[8:], flagBranch) },
+		"id of a page":    func(p []byte) { order.PutUint64(p, 3) },
+		"continued":       func(p []byte) { order.PutUint32(p[12:], 1) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			b := bytes.Clone(good)
+			change(rootValue(b)[bucketSize:])
+			if err := check(b); !errors.Is(err, ErrFormat) {
+				t.Errorf("error %v, want ErrFormat", err)
+			}
+		})
+	}
+}
+
+// Without a valid first meta page, bbolt takes the page size from the first valid one
+// at any place where the second might be.
+func TestCheckLooksForTheSecondMetaAsBbolt(t *testing.T) {
+	b := build(t, 20)
+	b[headerSize+20]++
+	if err := check(b); err != nil {
+		t.Fatal(err)
+	}
+	m := bytes.Clone(b[4096+headerSize:][:metaSize])
+	for size, want := range map[uint32]string{
+		8192: "the second at byte 1024",
+		1024: "page", // its trees are not where they are with 4096
+	} {
+		order.PutUint32(m[8:], size)
+		order.PutUint64(m[56:], sum(m[:56]))
+		copy(b[1024+headerSize:], m)
+		if err := check(b); !errors.Is(err, ErrFormat) || !strings.Contains(err.Error(), want) {
+			t.Errorf("pages of %d bytes: error %v, want one with %q", size, err, want)
+		}
 	}
 }
 
@@ -280,13 +314,21 @@ func TestCheckFallsBackToTheOlderMeta(t *testing.T) {
 
 // Whatever Check accepts, bbolt can open, read and change.
 func FuzzCheck(f *testing.F) {
-	good := build(f, 60)
-	f.Add([]byte{}, true)
+	large, small := build(f, 60), build(f, 3) // of which only the latter has a bucket in a value
+	f.Add([]byte{}, true, true)
+	f.Add([]byte{}, true, false)
 	for at := range 8 {
-		f.Add(binary.LittleEndian.AppendUint32(nil, uint32(at*4096+10)<<8|0xff), at%2 == 0)
+		f.Add(binary.LittleEndian.AppendUint32(nil, uint32(at*4096+10)<<8|0xff), at%2 == 0, true)
 	}
-	f.Fuzz(func(t *testing.T, edits []byte, stamp bool) {
-		b := bytes.Clone(good)
+	inline := len(small) - len(rootValue(small)) + bucketSize
+	for _, at := range []int{0, 8, 12, headerSize + 4, headerSize + 12} {
+		f.Add(binary.LittleEndian.AppendUint32(nil, uint32(inline+at)<<8|0x03), false, false)
+	}
+	f.Fuzz(func(t *testing.T, edits []byte, stamp, isLarge bool) {
+		b := bytes.Clone(small)
+		if isLarge {
+			b = bytes.Clone(large)
+		}
 		for ; len(edits) >= 4; edits = edits[4:] {
 			e := binary.LittleEndian.Uint32(edits)
 			b[int(e>>8)%len(b)] = byte(e)
