@@ -3,6 +3,7 @@ package harness
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net"
 	"syscall"
 	"testing"
@@ -17,7 +18,8 @@ import (
 	"github.com/nitrolab/nitrolab/images/sample"
 )
 
-// WeightsAlias is the one key that the images of InferenceEIF take a data key from.
+// WeightsAlias is the one key of the Host's account that the images of InferenceEIF take
+// a data key from.
 const WeightsAlias = "alias/weights"
 
 // WeightsContext is the one encryption context that they take weights for.
@@ -43,7 +45,8 @@ func WeakInferenceEIF(t testing.TB, h *Host, edit ...func(*bundle.Spec)) string 
 
 func (h *Host) inferenceConfig() sample.InferenceConfig {
 	return sample.InferenceConfig{
-		Region: h.Region(), KeyID: WeightsAlias, Context: WeightsContext(), CABundle: h.ServicesRootPEM(),
+		Region: h.Region(), KeyID: fmt.Sprintf("arn:aws:kms:%s:%s:%s", h.Region(), h.Account(), WeightsAlias),
+		Context: WeightsContext(), CABundle: h.ServicesRootPEM(),
 	}
 }
 

@@ -42,8 +42,10 @@ type Config struct {
 // it fails, and the session does when it is closed.
 //
 // An error that holds a *attestation.VerifyError says that the other side is not
-// the enclave that cfg asks for; [ErrProtocol] that it is something else
-// altogether; a *ask.RefusedError that the enclave had no document.
+// the enclave that cfg asks for; [ErrProtocol] that it speaks TLS and something
+// else within; a *ask.RefusedError that the enclave had no document. The end of
+// ctx, and of the time for the set-up, is that of a context. Mistakes in
+// cfg.Options are those of [attestation.Verify].
 func Client(ctx context.Context, conn net.Conn, cfg Config) (*Conn, error) {
 	c, err := client(ctx, conn, cfg)
 	if err != nil {
@@ -80,7 +82,7 @@ func client(ctx context.Context, conn net.Conn, cfg Config) (*Conn, error) {
 	defer stop()
 	document, err := ask.Ask(session, nonce)
 	if err != nil {
-		return nil, cause(ctx, err)
+		return nil, misspoken(cause(ctx, err))
 	}
 
 	state := session.ConnectionState()

@@ -11,6 +11,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/nitrolab/nitrolab/devices/nsm/ask"
 	"github.com/nitrolab/nitrolab/devices/nsm/attestation"
 )
 
@@ -53,8 +54,9 @@ func (c *Conn) Send(ctx context.Context, frame []byte) error {
 	return nil
 }
 
-// Receive returns the next frame. The error is io.EOF if the other side closed the
-// session between two frames, and matches [ErrProtocol] if a frame is too long.
+// Receive returns the next frame. The error is io.EOF if the session ended between
+// two frames: the other side closed it, or somebody between cut the connection,
+// which nothing tells apart. It is io.ErrUnexpectedEOF in a frame, and matches [ErrProtocol] if a frame is too long.
 // After any error the session is of no more use.
 func (c *Conn) Receive(ctx context.Context) ([]byte, error) {
 	c.receiving.Lock()
@@ -122,6 +124,14 @@ func bound(ctx context.Context, set func(time.Time) error) (stop func(), err err
 			<-done // so that it cannot fall into the next operation
 		}
 	}, nil
+}
+
+// misspoken has what package ask says of an impossible length match [ErrProtocol].
+func misspoken(err error) error {
+	if errors.Is(err, ask.ErrTooLong) {
+		return fmt.Errorf("%w: %w", ErrProtocol, err)
+	}
+	return err
 }
 
 // cause is why an operation failed: the end of ctx rather than the deadline that

@@ -19,7 +19,8 @@ import (
 )
 
 // A Source makes attestation documents: Session.Attest of guest/nsm is one. It is
-// called from several goroutines at once.
+// called from several goroutines at once. The time of a set-up does not interrupt
+// it; it counts afterwards.
 type Source func(wire.Attestation) (document []byte, err error)
 
 // A ServerConfig has what a [Server] may be given. The zero value is ready to use.
@@ -43,6 +44,9 @@ type Server struct {
 // NewServer makes the key pair and the certificate. Documents come from attest;
 // nil for cfg means the zero value.
 func NewServer(attest Source, cfg *ServerConfig) (*Server, error) {
+	if attest == nil {
+		return nil, errors.New("attested channel: no source of documents")
+	}
 	if cfg == nil {
 		cfg = &ServerConfig{}
 	}
@@ -52,6 +56,9 @@ func NewServer(attest Source, cfg *ServerConfig) (*Server, error) {
 		if key, err = ecdsa.GenerateKey(elliptic.P256(), rand.Reader); err != nil {
 			return nil, fmt.Errorf("attested channel: make key: %w", err)
 		}
+	}
+	if c := key.Curve; c != elliptic.P256() && c != elliptic.P384() {
+		return nil, fmt.Errorf("attested channel: key of curve %s, allowed are P-256 and P-384", c.Params().Name)
 	}
 	certificate, err := certify(key)
 	if err != nil {
@@ -103,7 +110,7 @@ func (s *Server) handshake(ctx context.Context, conn net.Conn) (*Conn, error) {
 	}
 	nonce, err := ask.ReadQuestion(session)
 	if err != nil {
-		return nil, cause(ctx, err)
+		return nil, misspoken(cause(ctx, err))
 	}
 	if len(nonce) != nonceSize {
 		return nil, fmt.Errorf("%w: a nonce of %d bytes instead of %d", ErrProtocol, len(nonce), nonceSize)

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"strings"
 	"time"
 
 	"github.com/nitrolab/nitrolab/devices/nsm/wire"
@@ -22,8 +23,9 @@ type Settings struct {
 	// KeyID is the one key that may have wrapped the data key: the ARN of a key or
 	// of an alias, such as arn:aws:kms:us-east-1:123456789012:alias/weights. An
 	// alias in the usual case, because the key's policy names the image and so the
-	// key is made after it. A bare alias/weights is an alias of the account whose
-	// credentials are used, and so the parent's choice if it has another account.
+	// key is made after it. A bare alias/weights is refused: it is an alias of the
+	// account whose credentials are used, and so the parent's choice if it has
+	// another account.
 	KeyID string `json:"key_id"`
 
 	// Context is the encryption context that the weights have to be for.
@@ -62,6 +64,8 @@ func (s Settings) check() error {
 		return errors.New("region is missing")
 	case s.KeyID == "":
 		return errors.New("key_id is missing; without it any key would do")
+	case !strings.HasPrefix(s.KeyID, "arn:"):
+		return fmt.Errorf("key_id is %q; allowed are ARNs, since an alias alone is the parent's choice of account", s.KeyID)
 	case len(s.Context) == 0:
 		return errors.New("context is empty; allowed is one pair or more, or any ciphertext of the key would do")
 	}

@@ -16,6 +16,7 @@ import (
 	"github.com/nitrolab/nitrolab/guest/channel"
 	"github.com/nitrolab/nitrolab/guest/inference/completion"
 	"github.com/nitrolab/nitrolab/guest/inference/provision"
+	"github.com/nitrolab/nitrolab/guest/internal/accept"
 	"github.com/nitrolab/nitrolab/guest/model"
 )
 
@@ -80,16 +81,20 @@ func (s *Server) Serve(ctx context.Context, provisioning, inference net.Listener
 	}()
 	err := s.Infer(ctx, inference)
 	cancel()
-	return errors.Join(err, <-ended)
+	if err = errors.Join(err, <-ended); err != nil {
+		return fmt.Errorf("inference: %w", err)
+	}
+	return nil
 }
 
 // Provision takes requests of the parent on l, one at a time, until ctx ends or l
 // fails. A request that fails leaves the model that there was.
 func (s *Server) Provision(ctx context.Context, l net.Listener) error {
-	return serve(ctx, l, 1, func(ctx context.Context, c net.Conn) {
+	return accept.Serve(ctx, l, 1, func(ctx context.Context, c net.Conn) {
 		ctx, cancel := context.WithTimeout(ctx, provisionTimeout)
 		defer cancel()
-		defer cut(ctx, c)()
+		stop := context.AfterFunc(ctx, func() { _ = c.SetDeadline(time.Unix(1, 0)) })
+		defer stop()
 		r, err := provision.ReadRequest(c)
 		if err != nil {
 			s.log.Info("request to provision", "err", err)
@@ -122,7 +127,7 @@ func (s *Server) replace(m *model.Model) {
 
 // Infer answers clients on l until ctx ends or l fails.
 func (s *Server) Infer(ctx context.Context, l net.Listener) error {
-	return serve(ctx, l, maxClients, func(ctx context.Context, raw net.Conn) {
+	return accept.Serve(ctx, l, maxClients, func(ctx context.Context, raw net.Conn) {
 		c, err := s.channel.Handshake(ctx, raw)
 		if err != nil {
 			s.log.Info("channel", "err", err)

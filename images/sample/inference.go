@@ -2,9 +2,11 @@ package sample
 
 import (
 	"context"
+	"crypto/x509"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"strings"
 
 	"github.com/u-root/u-root/pkg/cpio"
 
@@ -18,7 +20,8 @@ import (
 type InferenceConfig struct {
 	// Region of the key service, such as us-east-1.
 	Region string `json:"region"`
-	// KeyID is the key of the weights, such as alias/weights.
+	// KeyID is the key of the weights: the ARN of a key or of an alias. A bare alias
+	// is refused: it is one of whatever account the parent has credentials of.
 	KeyID string `json:"key_id"`
 	// Context is the encryption context of the weights.
 	Context map[string]string `json:"context"`
@@ -39,9 +42,24 @@ func WeakInference(ctx context.Context, k bundle.Kernel, c InferenceConfig) (bun
 	return inferenceImage(ctx, k, c, guestprog.WeakInference)
 }
 
+// check finds what the program in the image would not start with.
+func (c InferenceConfig) check() error {
+	switch {
+	case c.Region == "":
+		return errors.New("region is empty; allowed are names such as us-east-1")
+	case !strings.HasPrefix(c.KeyID, "arn:"):
+		return fmt.Errorf("key id is %q; allowed is the ARN of a key or of an alias", c.KeyID)
+	case len(c.Context) == 0:
+		return errors.New("context is empty; allowed is one pair or more")
+	case !x509.NewCertPool().AppendCertsFromPEM(c.CABundle):
+		return fmt.Errorf("CA bundle holds no certificate in its %d bytes; allowed is PEM", len(c.CABundle))
+	}
+	return nil
+}
+
 func inferenceImage(ctx context.Context, k bundle.Kernel, c InferenceConfig, program string) (bundle.Spec, error) {
-	if c.Region == "" || c.KeyID == "" || len(c.Context) == 0 || len(c.CABundle) == 0 {
-		return bundle.Spec{}, errors.New("inference image: Region, KeyID, Context and CABundle are required")
+	if err := c.check(); err != nil {
+		return bundle.Spec{}, fmt.Errorf("inference image: %w", err)
 	}
 	settings, err := json.Marshal(c)
 	if err != nil {

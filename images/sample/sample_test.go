@@ -66,6 +66,22 @@ func TestSamples(t *testing.T) {
 			programs: []string{guestprog.Misbehave},
 		},
 		{
+			name:     "inference",
+			spec:     func() (bundle.Spec, error) { return sample.Inference(ctx, k, inferenceConfig(t)) },
+			init:     guestprog.Init,
+			command:  "/bin/inference\n",
+			programs: []string{guestprog.Inference},
+			others:   inferenceFiles(t),
+		},
+		{
+			name:     "weak inference",
+			spec:     func() (bundle.Spec, error) { return sample.WeakInference(ctx, k, inferenceConfig(t)) },
+			init:     guestprog.Init,
+			command:  "/bin/weakinference\n",
+			programs: []string{guestprog.WeakInference},
+			others:   inferenceFiles(t),
+		},
+		{
 			name:     "misbehave as init",
 			spec:     func() (bundle.Spec, error) { return sample.MisbehaveAsInit(ctx, k, "sleep") },
 			init:     guestprog.Misbehave,

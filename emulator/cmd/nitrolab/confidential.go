@@ -94,7 +94,9 @@ func (c *confidential) publish(ctx context.Context) error {
 	c.image = filepath.Join(c.host.Dir(), "inference.eif")
 	kernel := bundle.Kernel{Image: c.tools.Kernel.Image, Modules: c.tools.Kernel.ModulesDir}
 	spec, err := sample.Inference(ctx, kernel, sample.InferenceConfig{
-		Region: c.host.Region(), KeyID: demoAlias, Context: demoContext(), CABundle: c.host.ServicesRootPEM(),
+		Region:  c.host.Region(),
+		KeyID:   fmt.Sprintf("arn:aws:kms:%s:%s:%s", c.host.Region(), c.host.Account(), demoAlias),
+		Context: demoContext(), CABundle: c.host.ServicesRootPEM(),
 	})
 	if err != nil {
 		return err

@@ -13,7 +13,6 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -49,7 +48,7 @@ func run(ctx context.Context, args []string, w world, stdout, stderr io.Writer) 
 	default:
 		err = w.provision(ctx, o, stdout)
 	}
-	if err != nil && !(o.relay && errors.Is(err, context.Canceled)) {
+	if err != nil {
 		fmt.Fprintf(stderr, "inferctl: %v\n", err)
 		return exitFailed
 	}

@@ -7,7 +7,6 @@ import (
 	"io"
 	"net"
 	"os"
-	"sync"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
@@ -16,6 +15,7 @@ import (
 
 	"github.com/nitrolab/nitrolab/devices/vsock/ports"
 	"github.com/nitrolab/nitrolab/guest/inference/provision"
+	"github.com/nitrolab/nitrolab/guest/internal/accept"
 	"github.com/nitrolab/nitrolab/guest/internal/splice"
 )
 
@@ -127,32 +127,12 @@ func (w world) relay(ctx context.Context, o options, log io.Writer) error {
 		return fmt.Errorf("listen on vsock port %d: %w", o.listen, err)
 	}
 	fmt.Fprintf(log, "inferctl: vsock port %d leads to enclave %d\n", o.listen, o.cid)
-	stop := context.AfterFunc(ctx, func() { l.Close() })
-	defer stop()
-	var wg sync.WaitGroup
-	defer wg.Wait()
-	slots := make(chan struct{}, maxClients)
-	for {
-		select {
-		case slots <- struct{}{}:
-		case <-ctx.Done():
-			return ctx.Err()
-		}
-		client, err := l.Accept()
+	return accept.Serve(ctx, l, maxClients, func(ctx context.Context, client net.Conn) {
+		enclave, err := w.dialReady(ctx, o.cid, ports.Inference)
 		if err != nil {
-			if ctx.Err() != nil {
-				return ctx.Err()
-			}
-			return err
+			splice.Abort(client)
+			return
 		}
-		wg.Go(func() {
-			defer func() { <-slots }()
-			enclave, err := w.dialReady(ctx, o.cid, ports.Inference)
-			if err != nil {
-				splice.Abort(client)
-				return
-			}
-			_ = splice.Join(ctx, client, enclave) // the client knows
-		})
-	}
+		_ = splice.Join(ctx, client, enclave) // the client knows
+	})
 }

@@ -49,6 +49,9 @@ func seal(w io.Writer, dataKey []byte, h Header, salt, plaintext []byte) error {
 	if err := h.check(); err != nil {
 		return err
 	}
+	if len(dataKey) != KeySize {
+		return fmt.Errorf("data key of %d bytes, allowed are %d", len(dataKey), KeySize)
+	}
 	if len(plaintext) > MaxPlaintext {
 		return fmt.Errorf("plaintext of %d bytes, allowed are %d", len(plaintext), MaxPlaintext)
 	}
@@ -96,38 +99,51 @@ func open(dataKey, file []byte) (Header, []byte, error) {
 	if err != nil {
 		return Header{}, nil, err
 	}
-	const whole = ChunkSize + tagSize
-	count := (len(chunks) + whole - 1) / whole
-	size := len(chunks) - count*tagSize
-	if count == 0 || size < 0 || size > MaxPlaintext {
-		return Header{}, nil, fmt.Errorf("%w: %d bytes of chunks", ErrFormat, len(chunks))
+	if len(dataKey) != KeySize {
+		return Header{}, nil, fmt.Errorf("%w: it has %d bytes instead of %d", ErrKey, len(dataKey), KeySize)
 	}
 	aead, err := fileCipher(dataKey, before[preamble:preamble+saltSize])
 	if err != nil {
 		return Header{}, nil, err
 	}
 	sum := sha256.Sum256(before)
-	plaintext := make([]byte, 0, size)
-	for number := range count {
-		chunk := chunks[:min(whole, len(chunks))]
-		chunks = chunks[len(chunk):]
-		opened, err := aead.Open(plaintext, nonce(uint64(number), len(chunks) == 0), chunk, sum[:])
-		// An empty chunk may only be the whole of the plaintext: else there would
-		// be two files of one plaintext.
-		if err != nil || len(opened) == len(plaintext) && count > 1 {
-			clear(plaintext[:cap(plaintext)])
-			return Header{}, nil, ErrKey
-		}
-		plaintext = opened
+	plaintext, err := openChunks(aead, sum[:], chunks)
+	if err != nil {
+		return Header{}, nil, err
 	}
 	return h, plaintext, nil
 }
 
-// fileCipher is the cipher of the file with this salt.
-func fileCipher(dataKey, salt []byte) (cipher.AEAD, error) {
-	if len(dataKey) != KeySize {
-		return nil, fmt.Errorf("%w: it has %d bytes instead of %d", ErrKey, len(dataKey), KeySize)
+// openChunks opens all chunks, with additional data sum, into one buffer.
+func openChunks(aead cipher.AEAD, sum, chunks []byte) ([]byte, error) {
+	const whole = ChunkSize + tagSize
+	count := (len(chunks) + whole - 1) / whole
+	size := len(chunks) - count*tagSize
+	// A rest without room for a tag is refused before anything is opened: size
+	// would be too small for the chunks before it, and the plaintext would move
+	// and leave a copy behind.
+	if rest := len(chunks) % whole; count == 0 || rest > 0 && rest < tagSize || size > MaxPlaintext {
+		return nil, fmt.Errorf("%w: %d bytes of chunks", ErrFormat, len(chunks))
 	}
+	plaintext := make([]byte, 0, size)
+	for number := range count {
+		chunk := chunks[:min(whole, len(chunks))]
+		chunks = chunks[len(chunk):]
+		opened, err := aead.Open(plaintext, nonce(uint64(number), len(chunks) == 0), chunk, sum)
+		// An empty chunk may only be the whole of the plaintext: else there would
+		// be two files of one plaintext.
+		if err != nil || len(opened) == len(plaintext) && count > 1 {
+			clear(plaintext[:cap(plaintext)])
+			return nil, ErrKey
+		}
+		plaintext = opened
+	}
+	return plaintext, nil
+}
+
+// fileCipher is the cipher of the file with this salt. Preconditions: dataKey has
+// KeySize bytes.
+func fileCipher(dataKey, salt []byte) (cipher.AEAD, error) {
 	key, err := hkdf.Key(sha256.New, dataKey, salt, keyInfo, KeySize)
 	if err != nil {
 		return nil, fmt.Errorf("derive key: %w", err)

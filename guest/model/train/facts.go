@@ -25,6 +25,9 @@ type Text []int
 func Texts(s model.Shape, lines []string) ([]Text, error) {
 	texts := make([]Text, len(lines))
 	for i, line := range lines {
+		if strings.Contains(line, "\n") {
+			return nil, fmt.Errorf("line %d: a line feed in it", i+1)
+		}
 		t, err := model.Tokens("\n" + line + "\n")
 		if err != nil {
 			return nil, fmt.Errorf("line %d: %w", i+1, err)

@@ -24,6 +24,15 @@ type Config struct {
 	Progress func(step int, loss float64)
 }
 
+// Project is the training of the model in package weights: 1400 steps, of which
+// each takes a seventh of a second of one core.
+func Project() Config {
+	return Config{
+		Shape: model.Shape{Vocab: model.VocabSize, Context: 128, Layers: 2, Width: 64, Heads: 4, Hidden: 128},
+		Lines: Facts(), Steps: 1400, Batch: 16, Seed: 4,
+	}
+}
+
 // Run trains a model from nothing. The error is ctx's if it ended first.
 func Run(ctx context.Context, cfg Config) (*model.Params, error) {
 	if len(cfg.Lines) == 0 || cfg.Steps < 1 || cfg.Batch < 1 {

@@ -3,7 +3,8 @@
 //
 //	go run ./guest/model/train/make guest/model/weights
 //
-// It takes about ten minutes of one core.
+// It takes three to four minutes of one core. On amd64 it gives
+// the files that are there, byte for byte.
 package main
 
 import (
@@ -37,19 +38,17 @@ func main() {
 func run(ctx context.Context, dir string) error {
 	start := time.Now()
 	var smooth float64
-	p, err := train.Run(ctx, train.Config{
-		Shape: model.Shape{Vocab: model.VocabSize, Context: 128, Layers: 2, Width: 64, Heads: 4, Hidden: 128},
-		Lines: train.Facts(), Steps: 1400, Batch: 16, Seed: 4,
-		Progress: func(step int, loss float64) {
-			if smooth == 0 {
-				smooth = loss
-			}
-			smooth += (loss - smooth) / 20
-			if step%25 == 0 {
-				fmt.Printf("%6.1f s  step %4d  loss %.4f\n", time.Since(start).Seconds(), step, smooth)
-			}
-		},
-	})
+	cfg := train.Project()
+	cfg.Progress = func(step int, loss float64) {
+		if smooth == 0 {
+			smooth = loss
+		}
+		smooth += (loss - smooth) / 20
+		if step%25 == 0 {
+			fmt.Printf("%6.1f s  step %4d  loss %.4f\n", time.Since(start).Seconds(), step, smooth)
+		}
+	}
+	p, err := train.Run(ctx, cfg)
 	if err != nil {
 		return err
 	}
