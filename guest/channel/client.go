@@ -101,7 +101,7 @@ func client(ctx context.Context, conn net.Conn, cfg Config) (*Conn, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Conn{tls: session, result: result}, nil
+	return newConn(session, result), nil
 }
 
 func timeout(d time.Duration) time.Duration {

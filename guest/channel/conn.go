@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"io"
 	"net"
-	"sync"
 	"time"
 
 	"github.com/nitrolab/nitrolab/devices/nsm/ask"
@@ -21,14 +20,33 @@ const MaxFrame = 64 << 10
 // ErrProtocol means that the other side does not keep to the protocol.
 var ErrProtocol = errors.New("the other side does not speak the protocol of attested channels")
 
-// A Conn is a session in which frames can be exchanged. One goroutine may send
-// while another receives.
+// A Conn is a session in which frames can be exchanged. It is safe for concurrent
+// use: one goroutine sends while another receives, and several that do the same wait
+// for their turn, no longer than their contexts last.
 type Conn struct {
 	tls    *tls.Conn
 	result *attestation.Result
 
-	sending, receiving sync.Mutex
+	sending, receiving turn
 }
+
+func newConn(session *tls.Conn, result *attestation.Result) *Conn {
+	return &Conn{tls: session, result: result, sending: make(turn, 1), receiving: make(turn, 1)}
+}
+
+// A turn is had by one goroutine at a time.
+type turn chan struct{}
+
+func (t turn) take(ctx context.Context) error {
+	select {
+	case t <- struct{}{}:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+func (t turn) leave() { <-t }
 
 // Result is the outcome of the verification, which accepted; nil on the server's
 // side.
@@ -40,8 +58,10 @@ func (c *Conn) Send(ctx context.Context, frame []byte) error {
 	if len(frame) > MaxFrame {
 		return fmt.Errorf("send frame: %d bytes, allowed are %d", len(frame), MaxFrame)
 	}
-	c.sending.Lock()
-	defer c.sending.Unlock()
+	if err := c.sending.take(ctx); err != nil {
+		return fmt.Errorf("send frame: %w", err)
+	}
+	defer c.sending.leave()
 	stop, err := bound(ctx, c.tls.SetWriteDeadline)
 	if err != nil {
 		return fmt.Errorf("send frame: %w", err)
@@ -59,8 +79,10 @@ func (c *Conn) Send(ctx context.Context, frame []byte) error {
 // which nothing tells apart. It is io.ErrUnexpectedEOF in a frame, and matches [ErrProtocol] if a frame is too long.
 // After any error the session is of no more use.
 func (c *Conn) Receive(ctx context.Context) ([]byte, error) {
-	c.receiving.Lock()
-	defer c.receiving.Unlock()
+	if err := c.receiving.take(ctx); err != nil {
+		return nil, fmt.Errorf("receive frame: %w", err)
+	}
+	defer c.receiving.leave()
 	stop, err := bound(ctx, c.tls.SetReadDeadline)
 	if err != nil {
 		return nil, fmt.Errorf("receive frame: %w", err)

@@ -115,6 +115,34 @@ func TestBothWays(t *testing.T) {
 	group.Wait()
 }
 
+// TestSeveralReceive: each gets whole frames.
+func TestSeveralReceive(t *testing.T) {
+	client, server := sessions(t)
+	const frames = 200
+	var group sync.WaitGroup
+	group.Go(func() {
+		for n := range frames {
+			if err := client.Send(within(t), bytes.Repeat([]byte{byte(n)}, 1+n)); err != nil {
+				t.Error(err)
+				return
+			}
+		}
+	})
+	for range 4 {
+		group.Go(func() {
+			for range frames / 4 {
+				frame, err := server.Receive(within(t))
+				if err != nil || len(frame) == 0 || !bytes.Equal(frame, bytes.Repeat(frame[:1], 1+int(frame[0]))) {
+					t.Errorf("a frame of %d bytes, %v", len(frame), err)
+					server.Close() // so that the others do not wait
+					return
+				}
+			}
+		})
+	}
+	group.Wait()
+}
+
 // TestCloseWakes: Close ends what waits.
 func TestCloseWakes(t *testing.T) {
 	client, _ := sessions(t)

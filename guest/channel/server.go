@@ -126,7 +126,7 @@ func (s *Server) handshake(ctx context.Context, conn net.Conn) (*Conn, error) {
 	if err := ask.WriteAnswer(session, document); err != nil {
 		return nil, cause(ctx, err)
 	}
-	return &Conn{tls: session}, nil
+	return newConn(session, nil), nil
 }
 
 // noEnd is the NotAfter of a certificate without an end (RFC 5280 section

@@ -232,3 +232,58 @@ func TestDeadlinesDoNotLast(t *testing.T) {
 		exchange(context.Background())
 	})
 }
+
+// TestTurns: who waits for his turn waits no longer than his context, and neither he
+// nor who works the other way disturbs who has it.
+func TestTurns(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		client, server := piped(t)
+		short, cancel := context.WithTimeout(context.Background(), time.Second)
+		defer cancel()
+		var group sync.WaitGroup
+		group.Go(func() { // until the server reads
+			if err := client.Send(context.Background(), []byte("first")); err != nil {
+				t.Error(err)
+			}
+		})
+		group.Go(func() {
+			if frame, err := client.Receive(context.Background()); string(frame) != "answer" || err != nil {
+				t.Errorf("received %q, %v", frame, err)
+			}
+		})
+		synctest.Wait()
+		var late sync.WaitGroup
+		late.Go(func() {
+			expires(t, time.Second, context.DeadlineExceeded, func() error { return client.Send(short, []byte("second")) })
+		})
+		late.Go(func() {
+			expires(t, time.Second, context.DeadlineExceeded, func() error { _, err := client.Receive(short); return err })
+		})
+		late.Wait()
+		if frame, err := server.Receive(context.Background()); string(frame) != "first" || err != nil {
+			t.Errorf("received %q, %v", frame, err)
+		}
+		if err := server.Send(context.Background(), []byte("answer")); err != nil {
+			t.Error(err)
+		}
+		group.Wait()
+	})
+	// A receive that ends at its deadline leaves a send alone.
+	synctest.Test(t, func(t *testing.T) {
+		client, server := piped(t)
+		short, cancel := context.WithTimeout(context.Background(), time.Second)
+		defer cancel()
+		var group sync.WaitGroup
+		group.Go(func() {
+			if err := client.Send(context.Background(), []byte("text")); err != nil {
+				t.Error(err)
+			}
+		})
+		synctest.Wait()
+		expires(t, time.Second, context.DeadlineExceeded, func() error { _, err := client.Receive(short); return err })
+		if frame, err := server.Receive(context.Background()); string(frame) != "text" || err != nil {
+			t.Errorf("received %q, %v", frame, err)
+		}
+		group.Wait()
+	})
+}
