@@ -78,6 +78,12 @@ func (m conditions) ofRecipient(r *recipient) {
 	if r == nil {
 		return
 	}
+	if r.document.NitroTPM {
+		for i, value := range r.document.PCRs {
+			m.set(attestationKeys+"NitroTPM"+attestation.CheckPCR(i), hex.EncodeToString(value))
+		}
+		return
+	}
 	for i, value := range r.document.PCRs {
 		m.set(pcrKey(i), hex.EncodeToString(value))
 	}

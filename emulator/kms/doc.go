@@ -20,9 +20,9 @@
 // kms:RecipientAttestation:PCR<n>, lower-case hex. The answer has
 // CiphertextForRecipient and never a plaintext member.
 //
-// Documents of a NitroTPM are refused: package attestation reads those of Nitro
-// Enclaves. The keys kms:RecipientAttestation:NitroTPMPCR<n> are therefore absent
-// from every request, and a statement that needs one of them allows nothing.
+// A document of an EC2 instance with a NitroTPM sets the keys
+// kms:RecipientAttestation:NitroTPMPCR<n>, and those alone; that of an enclave sets
+// none of them. A statement that needs a key of the other kind allows nothing.
 //
 // # What is a guess
 //

@@ -2,6 +2,7 @@ package kms
 
 import (
 	"encoding/json"
+	"strconv"
 	"time"
 )
 
@@ -101,6 +102,10 @@ type Attested struct {
 	// ModuleID of the enclave.
 	ModuleID string
 
+	// NitroTPM says that the document is an instance's, and PCRs are those of its
+	// TPM.
+	NitroTPM bool
+
 	// PCRs by index, lower-case hex.
 	PCRs map[uint]string
 }
@@ -109,6 +114,10 @@ type Attested struct {
 func (a Attested) MarshalJSON() ([]byte, error) {
 	members := map[string]string{"attestationDocumentModuleId": a.ModuleID}
 	for i, value := range a.PCRs {
+		if a.NitroTPM {
+			members["attestationDocumentNitroTPMPCR"+strconv.FormatUint(uint64(i), 10)] = value
+			continue
+		}
 		members[pcrMember(i)] = value
 	}
 	return json.Marshal(members)

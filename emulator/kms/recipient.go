@@ -26,7 +26,7 @@ type recipient struct {
 // inDebug reports whether the enclave runs in debug mode: PCR0, PCR1 or PCR2 is
 // zero or absent.
 func (r *recipient) inDebug() bool {
-	if r == nil {
+	if r == nil || r.document.NitroTPM {
 		return false
 	}
 	for i := range uint(3) {
@@ -54,7 +54,7 @@ func (c *call) recipient(info *types.RecipientInfo) (*recipient, error) {
 	if err := checkKey(doc.PublicKey); err != nil {
 		return nil, refuse(c.s.cfg.DocumentError, "attestation document refused: public_key: %v", err)
 	}
-	attested := &Attested{ModuleID: doc.ModuleID, PCRs: make(map[uint]string, len(doc.PCRs))}
+	attested := &Attested{ModuleID: doc.ModuleID, NitroTPM: doc.NitroTPM, PCRs: make(map[uint]string, len(doc.PCRs))}
 	for i, value := range doc.PCRs {
 		attested.PCRs[i] = hex.EncodeToString(value)
 	}
@@ -68,7 +68,12 @@ func (s *Service) verify(raw []byte, c *call) (*attestation.Document, error) {
 	if s.cfg.Weaken.Off(weaken.RecipientDocument) {
 		return attestation.Parse(raw)
 	}
-	opts := attestation.Options{Roots: s.cfg.Roots, NoPCRPolicy: true, Time: c.now, MaxAge: max(s.cfg.Window, 0)}
+	// Of either kind; which one decides about the condition keys.
+	tpm := false
+	if doc, err := attestation.Parse(raw); err == nil {
+		tpm = doc.NitroTPM
+	}
+	opts := attestation.Options{NitroTPM: tpm, Roots: s.cfg.Roots, NoPCRPolicy: true, Time: c.now, MaxAge: max(s.cfg.Window, 0)}
 	if s.cfg.Weaken.Off(weaken.RecipientValidity) {
 		opts.Time, opts.MaxAge, opts.AtDocumentTime = time.Time{}, 0, true
 	}

@@ -17,6 +17,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/kms"
 	"github.com/aws/aws-sdk-go-v2/service/kms/types"
+	"github.com/google/go-cmp/cmp"
 
 	"github.com/nitrolab/nitrolab/devices/nsm/attestation"
 	"github.com/nitrolab/nitrolab/devices/weaken"
@@ -379,5 +380,54 @@ func TestSealedToTheDocument(t *testing.T) {
 	ski := sha256.Sum256(must[[]byte](t)(x509.MarshalPKIXPublicKey(&recipientKey().PublicKey)))
 	if bytes.Contains(out.CiphertextForRecipient, ski[:]) {
 		t.Error("sealed to the key of another document")
+	}
+}
+
+// TestNitroTPM: a document of an EC2 instance has its own condition keys, and opens
+// nothing that waits for an enclave, nor the other way round.
+func TestNitroTPM(t *testing.T) {
+	const tpmKey = "kms:RecipientAttestation:NitroTPMPCR4"
+	e := newEnv(t)
+	creds, role := e.role(t, "app")
+	c := e.client(creds)
+	en := e.enclave(t, e.authority)
+	instance := must[[]byte](t)(en.issuer.Document(attestation.Claims{NitroTPM: true, PCRs: en.pcrs, PublicKey: en.spki}))
+	unmeasured := map[uint][]byte{4: en.pcrs[4], 0: make([]byte, 48)}
+	zeros := must[[]byte](t)(en.issuer.Document(attestation.Claims{NitroTPM: true, PCRs: unmeasured, PublicKey: en.spki}))
+	for _, tt := range []struct {
+		name, condition string
+		document        []byte
+		want            string
+	}{
+		{"instance, its register", equals(tpmKey, en.pcrs[4]), instance, ""},
+		{"instance, zeros are no debug mode", equals(tpmKey, en.pcrs[4]), zeros, ""},
+		{"instance, another register", equals(tpmKey, measured("another")), instance, codeAccessDenied},
+		{"instance, register of an enclave", equals(pcrKey(4), en.pcrs[4]), instance, codeAccessDenied},
+		{"instance, image of an enclave", equals(attestationKeys+"ImageSha384", en.pcrs[0]), instance, codeAccessDenied},
+		{"enclave, register of an instance", equals(tpmKey, en.pcrs[4]), en.document(t), codeAccessDenied},
+		{"enclave, its register", equals(pcrKey(4), en.pcrs[4]), en.document(t), ""},
+		{"changed", equals(tpmKey, en.pcrs[4]), append(instance[:len(instance)-1:len(instance)-1], instance[len(instance)-1]^1), "ValidationException"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			id := e.key(t, policyFor(grantTo(role, tt.condition)))
+			out, err := c.GenerateDataKey(ctx, &kms.GenerateDataKeyInput{KeyId: &id, KeySpec: types.DataKeySpecAes256, Recipient: recipientOf(tt.document)})
+			if got := code(err); got != tt.want {
+				t.Fatalf("got %v, want %q", err, tt.want)
+			}
+			if err == nil && (out.Plaintext != nil || len(en.open(t, out.CiphertextForRecipient)) != 32) {
+				t.Errorf("answer: %+v", out)
+			}
+		})
+	}
+
+	id := e.key(t, policyFor(grantTo(role, equals(tpmKey, en.pcrs[4]))))
+	must[*kms.GenerateDataKeyOutput](t)(c.GenerateDataKey(ctx, &kms.GenerateDataKeyInput{KeyId: &id, KeySpec: types.DataKeySpecAes256, Recipient: recipientOf(zeros)}))
+	want := map[string]any{
+		"attestationDocumentModuleId":     "i-0a1b2c3d4e5f60718-enc0199abcdef012345",
+		"attestationDocumentNitroTPMPCR0": strings.Repeat("00", 48),
+		"attestationDocumentNitroTPMPCR4": hex.EncodeToString(en.pcrs[4]),
+	}
+	if diff := cmp.Diff(want, e.last(t)["additionalEventData"].(map[string]any)["recipient"]); diff != "" {
+		t.Errorf("the record of it:\n%s", diff)
 	}
 }

@@ -53,8 +53,21 @@ type Claims struct {
 	Nonce     []byte
 	PublicKey []byte
 
+	// NitroTPM makes it a document of an EC2 instance with a NitroTPM: PCRs are
+	// those of the TPM, 0 to 23 (Amazon EC2 User Guide, "NitroTPM Attestation
+	// Document contents").
+	NitroTPM bool
+
 	// Encoding of this document; zero means the Authority's.
 	Encoding Encoding
+}
+
+// lastPCR is the highest register of an NSM or of a TPM.
+func lastPCR(tpm bool) uint {
+	if tpm {
+		return maxTPMPCRs - 1
+	}
+	return maxPCRs - 1
 }
 
 // pcrSize is the length of a SHA-384 register.
@@ -68,8 +81,8 @@ func (c Claims) check() error {
 		return errors.New("no PCRs")
 	}
 	for i, v := range c.PCRs {
-		if i >= maxPCRs {
-			return fmt.Errorf("PCR%d: there are %d", i, maxPCRs)
+		if most := lastPCR(c.NitroTPM); i > most {
+			return fmt.Errorf("PCR%d: the last is PCR%d", i, most)
 		}
 		if len(v) != pcrSize {
 			return fmt.Errorf("PCR%d: %d bytes, want %d", i, len(v), pcrSize)

@@ -19,6 +19,7 @@ const (
 	MaxCertificate = 1 << 10
 
 	maxPCRs       = 32
+	maxTPMPCRs    = 24
 	maxCABundle   = 16 // AWS sets no limit; no more fit into MaxPayload
 	signatureSize = 96 // r and s, 48 bytes each
 )
@@ -42,6 +43,11 @@ type Document struct {
 	PublicKey   []byte
 	UserData    []byte
 	Nonce       []byte
+
+	// NitroTPM says that PCRs are those of a TPM, in the document's field
+	// nitrotpm_pcrs, and that the document is of an EC2 instance and not of an
+	// enclave. Register 0 of the two has nothing to do with each other.
+	NitroTPM bool
 
 	// Encoding of the payload's outer map.
 	Encoding Encoding

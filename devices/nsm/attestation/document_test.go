@@ -194,7 +194,8 @@ func TestRefusedClaims(t *testing.T) {
 		want   string
 	}{
 		{"no PCRs", Claims{}, "attestation document: no PCRs"},
-		{"PCR32", Claims{PCRs: map[uint][]byte{32: pcr("")}}, "attestation document: PCR32: there are 32"},
+		{"PCR32", Claims{PCRs: map[uint][]byte{32: pcr("")}}, "attestation document: PCR32: the last is PCR31"},
+		{"PCR24 of a TPM", Claims{NitroTPM: true, PCRs: map[uint][]byte{24: pcr("")}}, "attestation document: PCR24: the last is PCR23"},
 		{"short PCR", Claims{PCRs: map[uint][]byte{0: make([]byte, 32)}}, "attestation document: PCR0: 32 bytes, want 48"},
 		{"unknown encoding", Claims{PCRs: productionPCRs(), Encoding: 9}, "attestation document: unknown Encoding(9)"},
 		{"too large", Claims{PCRs: productionPCRs(), Nonce: make([]byte, 16<<10)}, "attestation document: encode payload: 20"},

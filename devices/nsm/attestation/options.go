@@ -30,6 +30,11 @@ type Options struct {
 	// enclave there is.
 	PCRs map[uint][]byte
 
+	// NitroTPM wants the document of an EC2 instance with a NitroTPM, and PCRs are
+	// registers of the TPM. Else the document has to be an enclave's: the two kinds
+	// never pass for each other.
+	NitroTPM bool
+
 	// NoPCRPolicy says that any measurement will do. Debug enclaves are refused
 	// all the same.
 	NoPCRPolicy bool

@@ -40,7 +40,14 @@ func (d *Document) parsePayload() error {
 	if len(rest) > 0 {
 		return malformed("payload has %d bytes after its map", len(rest))
 	}
-	for _, key := range []string{keyModuleID, keyDigest, keyTimestamp, keyPCRs, keyCertificate, keyCABundle} {
+	if seen[keyPCRs] && seen[keyTPMPCRs] {
+		return malformed("payload: %s and %s are both there", keyPCRs, keyTPMPCRs)
+	}
+	pcrs := keyPCRs
+	if seen[keyTPMPCRs] {
+		pcrs = keyTPMPCRs
+	}
+	for _, key := range []string{keyModuleID, keyDigest, keyTimestamp, pcrs, keyCertificate, keyCABundle} {
 		if !seen[key] {
 			return malformed("payload: %s is missing", key)
 		}
@@ -72,7 +79,10 @@ func (d *Document) parseField(key string, value cbor.RawMessage) error {
 			return &ParseError{CheckTimestamp, fail(ErrTimestamp, "%d ms is not between 1970 and the year 10000", d.Timestamp)}
 		}
 	case keyPCRs:
-		return d.parsePCRs(value)
+		return d.parsePCRs(key, value)
+	case keyTPMPCRs:
+		d.NitroTPM = true
+		return d.parsePCRs(key, value)
 	case keyCertificate:
 		return certificateField(key, value, &d.Certificate)
 	case keyCABundle:
@@ -110,15 +120,16 @@ func certificateField(name string, value cbor.RawMessage, to *[]byte) error {
 }
 
 // parsePCRs compares indexes by value, so 0 and a longer form of 0 are one key.
-func (d *Document) parsePCRs(value cbor.RawMessage) error {
+func (d *Document) parsePCRs(key string, value cbor.RawMessage) error {
+	most := lastPCR(key == keyTPMPCRs)
 	d.PCRs = make(map[uint][]byte, 16)
 	_, err := eachPair(value, maxPCRs, false, func(k, v cbor.RawMessage) error {
 		var index uint64
 		if err := decode(k, majorUint, &index); err != nil {
 			return fmt.Errorf("has a key that %w", err)
 		}
-		if index >= maxPCRs {
-			return fmt.Errorf("has PCR%d, the last is PCR%d", index, maxPCRs-1)
+		if index > uint64(most) {
+			return fmt.Errorf("has PCR%d, the last is PCR%d", index, most)
 		}
 		i := uint(index)
 		if _, twice := d.PCRs[i]; twice {
@@ -135,10 +146,10 @@ func (d *Document) parsePCRs(value cbor.RawMessage) error {
 		return nil
 	})
 	if err != nil {
-		return malformed("pcrs %v", err)
+		return malformed("%s %v", key, err)
 	}
 	if len(d.PCRs) == 0 {
-		return malformed("pcrs is empty")
+		return malformed("%s is empty", key)
 	}
 	return nil
 }

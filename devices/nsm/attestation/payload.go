@@ -27,6 +27,7 @@ const (
 	keyDigest      = "digest"
 	keyTimestamp   = "timestamp"
 	keyPCRs        = "pcrs"
+	keyTPMPCRs     = "nitrotpm_pcrs" // in its place in documents of a NitroTPM
 	keyCertificate = "certificate"
 	keyCABundle    = "cabundle"
 	keyPublicKey   = "public_key"
@@ -50,6 +51,10 @@ func (p payload) encode() ([]byte, error) {
 	// fewer until the year 2106.
 	timestamp := binary.BigEndian.AppendUint64([]byte{0x1b}, uint64(p.timestamp.UnixMilli())) // after 1970, see regional
 
+	pcrs := keyPCRs
+	if p.claims.NitroTPM {
+		pcrs = keyTPMPCRs
+	}
 	var out bytes.Buffer
 	enc := payloadEncoding.NewEncoder(&out)
 	if p.claims.Encoding == Encoding2025 {
@@ -66,7 +71,7 @@ func (p payload) encode() ([]byte, error) {
 		{keyModuleID, p.moduleID},
 		{keyDigest, digestName},
 		{keyTimestamp, cbor.RawMessage(timestamp)},
-		{keyPCRs, p.claims.PCRs},
+		{pcrs, p.claims.PCRs},
 		{keyCertificate, p.certificate},
 		{keyCABundle, p.bundle},
 		{keyPublicKey, p.claims.PublicKey}, // nil is encoded as null

@@ -33,6 +33,8 @@ func Verify(raw []byte, opts Options) (*Result, error) {
 	var parse *ParseError
 	doc, err := Parse(raw)
 	switch {
+	case err == nil && doc.NitroTPM != opts.NitroTPM:
+		parse = otherKind(opts.NitroTPM)
 	case err == nil:
 		v.doc = doc
 		v.readCertificates()
@@ -54,6 +56,15 @@ func Verify(raw []byte, opts Options) (*Result, error) {
 		r.Checks = append(r.Checks, Check{Name: s.name, Status: o.status, Detail: o.detail, Err: o.err})
 	}
 	return r, r.Err()
+}
+
+// otherKind refuses a document of the other kind.
+func otherKind(tpm bool) *ParseError {
+	want, found := keyPCRs, keyTPMPCRs
+	if tpm {
+		want, found = found, want
+	}
+	return &ParseError{CheckFormat, fail(ErrFormat, "payload: %s is missing; it has %s, of another kind of document", want, found)}
 }
 
 // A verification is one call of Verify.
