@@ -214,6 +214,13 @@ func tryLock(path string) (*os.File, error) {
 	if err == nil {
 		err = unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB)
 	}
+	if err == nil {
+		// Its owner may have removed it after it was opened here.
+		var now os.FileInfo
+		if now, err = os.Lstat(path); err == nil && !os.SameFile(st, now) {
+			err = os.ErrNotExist
+		}
+	}
 	if err != nil {
 		_ = f.Close()
 		return nil, fmt.Errorf("lock %s: %w", path, err)
