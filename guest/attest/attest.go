@@ -10,10 +10,10 @@ import (
 	"io"
 	"log/slog"
 	"net"
-	"sync"
 	"time"
 
 	"github.com/nitrolab/nitrolab/devices/nsm/ask"
+	"github.com/nitrolab/nitrolab/guest/internal/accept"
 )
 
 const (
@@ -39,39 +39,19 @@ func Serve(ctx context.Context, l net.Listener, source Source, log *slog.Logger)
 	if log == nil {
 		log = slog.New(slog.DiscardHandler)
 	}
-	ctx, cancel := context.WithCancel(ctx)
-	var wg sync.WaitGroup
-	defer wg.Wait()
-	defer cancel()
-	stop := context.AfterFunc(ctx, func() { l.Close() })
-	defer stop()
-
-	conns := make(chan struct{}, maxConns)
-	for {
-		select {
-		case conns <- struct{}{}:
-		case <-ctx.Done():
-			return nil
+	err := accept.Serve(ctx, l, maxConns, func(ctx context.Context, c net.Conn) {
+		if err := serveConn(ctx, c, source); err != nil && ctx.Err() == nil {
+			log.Warn("connection failed", "peer", c.RemoteAddr(), "err", err)
 		}
-		c, err := l.Accept()
-		if err != nil {
-			if ctx.Err() != nil {
-				return nil
-			}
-			return fmt.Errorf("accept: %w", err)
-		}
-		wg.Go(func() {
-			defer func() { <-conns }()
-			if err := serveConn(ctx, c, source); err != nil && ctx.Err() == nil {
-				log.Warn("connection failed", "peer", c.RemoteAddr(), "err", err)
-			}
-		})
+	})
+	if err != nil {
+		return fmt.Errorf("accept: %w", err)
 	}
+	return nil
 }
 
-// serveConn owns c and answers until the client closes it.
+// serveConn answers until the client closes it.
 func serveConn(ctx context.Context, c net.Conn, source Source) error {
-	defer c.Close()
 	stop := context.AfterFunc(ctx, func() { c.Close() })
 	defer stop()
 	for {

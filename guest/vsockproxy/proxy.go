@@ -7,15 +7,14 @@ import (
 	"net"
 	"net/netip"
 	"strconv"
-	"sync"
 
+	"github.com/nitrolab/nitrolab/guest/internal/accept"
 	"github.com/nitrolab/nitrolab/guest/internal/splice"
 )
 
 // A Proxy carries connections to one service.
 type Proxy struct {
-	cfg   Config
-	slots chan struct{} // one element for each connection
+	cfg Config
 }
 
 // New makes a proxy. It does not look at an allowlist: see [Allowlist.Check].
@@ -23,40 +22,17 @@ func New(cfg Config) (*Proxy, error) {
 	if err := cfg.complete(); err != nil {
 		return nil, err
 	}
-	return &Proxy{cfg: cfg, slots: make(chan struct{}, cfg.Workers)}, nil
+	return &Proxy{cfg: cfg}, nil
 }
 
 // Serve carries connections of l until ctx ends, then closes l, resets all
 // connections and returns nil when nothing is left. It returns early, after the same
 // cleanup, if l fails.
 func (p *Proxy) Serve(ctx context.Context, l net.Listener) error {
-	ctx, cancel := context.WithCancel(ctx)
-	var wg sync.WaitGroup
-	defer wg.Wait()
-	defer cancel()
-	stop := context.AfterFunc(ctx, func() { l.Close() })
-	defer stop()
-
-	for {
-		select {
-		case p.slots <- struct{}{}:
-		case <-ctx.Done():
-			return nil
-		}
-		c, err := l.Accept()
-		if err != nil {
-			<-p.slots
-			if ctx.Err() != nil {
-				return nil
-			}
-			l.Close()
-			return fmt.Errorf("accept: %w", err)
-		}
-		wg.Go(func() {
-			defer func() { <-p.slots }()
-			p.carry(ctx, c)
-		})
+	if err := accept.Serve(ctx, l, p.cfg.Workers, p.carry); err != nil {
+		return fmt.Errorf("accept: %w", err)
 	}
+	return nil
 }
 
 // carry owns client.

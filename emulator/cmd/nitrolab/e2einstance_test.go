@@ -48,7 +48,7 @@ func TestInstance(t *testing.T) {
 	w := newWorld(t)
 	const role = "arn:aws:iam::123456789012:role/app"
 	w.write("note", []byte("for the guest\n"))
-	r := w.run("launch", "--name", "web", "--instance-type", "c6a.xlarge", "--role", role, "--file", "note:/root/note", "--kms-listen", "127.0.0.1:0")
+	r := w.run("launch", "--name", "web", "--instance-type", "c6a.xlarge", "--role", role, "--file", "note:/srv/note", "--kms-listen", "127.0.0.1:0")
 	if r.code != 0 || !strings.Contains(r.stdout, "c6a.xlarge, 4 CPUs, 1024 MiB\n") || strings.Contains(r.stderr, "warning") {
 		t.Fatalf("launch: %+v", r)
 	}
@@ -64,7 +64,7 @@ func TestInstance(t *testing.T) {
 	if out := w.ok("shell", "web", "-c", metadata+"iam/security-credentials/"); out != "app" {
 		t.Errorf("the metadata service names role %q", out)
 	}
-	if out := w.ok("shell", "web", "-c", "hostname; cat /root/note; cat /sys/class/dmi/id/product_name"); out != id+"\nfor the guest\nc6a.xlarge\n" {
+	if out := w.ok("shell", "web", "-c", "hostname; cat /srv/note; cat /sys/class/dmi/id/product_name"); out != id+"\nfor the guest\nc6a.xlarge\n" {
 		t.Errorf("in the instance: %q", out)
 	}
 	run := w.run("shell", id[:6], "-c", "nitro-cli run-enclave --eif-path "+sampleInInstance+" --memory 256 --cpu-count 2")
@@ -86,14 +86,14 @@ func TestInstance(t *testing.T) {
 
 	// The application listens a little after the heartbeat.
 	ask := fmt.Sprintf(`for i in 1 2 3 4 5 6 7 8 9; do
-		printf '\0\0\0\4test' | vsock connect %d 5005 2>/dev/null | tail -c +5 >/root/doc
-		[ -s /root/doc ] && exit 0
+		printf '\0\0\0\4test' | vsock connect %d 5005 2>/dev/null | tail -c +5 >/srv/doc
+		[ -s /srv/doc ] && exit 0
 		sleep 1
 	done; exit 1`, e.EnclaveCID)
 	if r := w.run("shell", "web", "-c", ask); r.code != 0 {
 		t.Fatalf("ask the enclave: %+v", r)
 	}
-	w.ok("cp", "web:/root/doc", "doc.cbor")
+	w.ok("cp", "web:/srv/doc", "doc.cbor")
 	w.ok("cp", "web:"+sampleInInstance, "sample.eif")
 	rolePCR, instancePCR := nsm.RolePCR(role), nsm.InstancePCR(id)
 	verify := []string{"verify", "doc.cbor", "--eif-path", "sample.eif", "--nonce", fmt.Sprintf("%x", "test"), "--pcr", fmt.Sprintf("3=%x", rolePCR), "--pcr"}

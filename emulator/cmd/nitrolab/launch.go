@@ -48,8 +48,8 @@ The first launch of a shape (type, CPUs, memory) boots and keeps a snapshot in t
 cache; later ones restore it, with an identity, a clock and randomness of their
 own. --cold boots.`,
 		Example: `  nitrolab launch --name web
-  nitrolab launch --cpus 8 --memory 4G --file app.eif:/root/app.eif
-  nitrolab shell web -c 'nitro-cli run-enclave --eif-path /root/app.eif --memory 512 --cpu-count 2'`,
+  nitrolab launch --cpus 8 --memory 4G --file app.eif:/srv/app.eif
+  nitrolab shell web -c 'nitro-cli run-enclave --eif-path /srv/app.eif --memory 512 --cpu-count 2'`,
 		Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error { return f.run(cmd) },
 	}

@@ -7,57 +7,24 @@ import (
 	"io"
 	"net"
 	"strings"
-	"sync"
 	"syscall"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"github.com/nitrolab/nitrolab/devices/vsock/ports"
+	"github.com/nitrolab/nitrolab/guest/internal/accept/accepttest"
 )
-
-// A socket is a listener that hands out one end of pipes.
-type socket struct {
-	conns  chan net.Conn
-	fails  chan error
-	closed chan struct{}
-	once   sync.Once
-}
-
-func newSocket() *socket {
-	return &socket{conns: make(chan net.Conn), fails: make(chan error), closed: make(chan struct{})}
-}
-
-func (s *socket) Accept() (net.Conn, error) {
-	select {
-	case c := <-s.conns:
-		return c, nil
-	case err := <-s.fails:
-		return nil, err
-	case <-s.closed:
-		return nil, net.ErrClosed
-	}
-}
-
-func (s *socket) Close() error   { s.once.Do(func() { close(s.closed) }); return nil }
-func (s *socket) Addr() net.Addr { return &net.UnixAddr{} }
-
-// connect is a client.
-func (s *socket) connect() net.Conn {
-	ours, theirs := net.Pipe()
-	s.conns <- theirs
-	return ours
-}
 
 // A relay runs until end is called, which says how it ended.
 type relay struct {
-	*socket
+	*accepttest.Socket
 	end func() (code int, stderr string)
 }
 
 func startRelay(t *testing.T, dial func(ctx context.Context, cid, port uint32) (net.Conn, error)) relay {
 	t.Helper()
-	s := newSocket()
+	s := accepttest.New()
 	w := world{dial: dial, listen: func(port uint32) (net.Listener, error) {
 		if port != 7000 {
 			t.Errorf("it listens on port %d", port)
@@ -101,7 +68,7 @@ func expect(t *testing.T, c net.Conn, want string) {
 func TestRelay(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := startRelay(t, echo)
-		first, second := r.connect(), r.connect()
+		first, second := r.Connect(), r.Connect()
 		for _, c := range []net.Conn{first, second} {
 			expect(t, c, "hello ")
 		}
@@ -139,7 +106,7 @@ func TestRelayWaits(t *testing.T) {
 			return echo(ctx, cid, port)
 		})
 		until = time.Now().Add(10 * time.Second)
-		c := r.connect()
+		c := r.Connect()
 		before := time.Now()
 		expect(t, c, "hello ")
 		if took := time.Since(before); took < 10*time.Second || took > 11*time.Second {
@@ -148,19 +115,19 @@ func TestRelayWaits(t *testing.T) {
 		c.Close()
 
 		until = time.Now().Add(time.Hour)
-		c = r.connect()
+		c = r.Connect()
 		before = time.Now()
 		if _, err := c.Read(make([]byte, 1)); err != io.EOF || time.Since(before) != time.Minute {
 			t.Errorf("%v after %v", err, time.Since(before))
 		}
 		until = time.Time{}
-		c = r.connect()
+		c = r.Connect()
 		expect(t, c, "hello ")
 		c.Close()
 
 		// Told to end, it does not wait for an enclave.
 		until = time.Now().Add(time.Hour)
-		r.connect()
+		r.Connect()
 		synctest.Wait()
 		before = time.Now()
 		if code, stderr := r.end(); code != 0 || time.Since(before) > time.Second {
@@ -175,17 +142,17 @@ func TestRelayIsBounded(t *testing.T) {
 		r := startRelay(t, echo)
 		var last net.Conn
 		for range maxClients {
-			last = r.connect()
+			last = r.Connect()
 			expect(t, last, "hello ")
 		}
 		ours, theirs := net.Pipe()
 		select {
-		case r.conns <- theirs:
+		case r.Conns <- theirs:
 			t.Fatal("it carries one more")
 		case <-time.After(time.Minute):
 		}
 		last.Close()
-		r.conns <- theirs
+		r.Conns <- theirs
 		expect(t, ours, "hello ")
 		if code, _ := r.end(); code != 0 {
 			t.Errorf("exit code %d", code)
@@ -201,9 +168,9 @@ func TestRelayFails(t *testing.T) {
 	}
 	synctest.Test(t, func(t *testing.T) {
 		r := startRelay(t, echo)
-		c := r.connect()
+		c := r.Connect()
 		expect(t, c, "hello ")
-		r.fails <- errors.New("vsock is gone")
+		r.Fails <- errors.New("vsock is gone")
 		synctest.Wait()
 		if _, err := c.Read(make([]byte, 1)); err == nil {
 			t.Error("a connection goes on")

@@ -5,38 +5,13 @@ import (
 	"errors"
 	"io"
 	"net"
-	"sync"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/nitrolab/nitrolab/guest/internal/accept/accepttest"
 )
-
-// A socket is a listener that hands out one end of pipes.
-type socket struct {
-	conns  chan net.Conn
-	fails  chan error
-	closed chan struct{}
-	once   sync.Once
-}
-
-func newSocket() *socket {
-	return &socket{conns: make(chan net.Conn), fails: make(chan error), closed: make(chan struct{})}
-}
-
-func (s *socket) Accept() (net.Conn, error) {
-	select {
-	case c := <-s.conns:
-		return c, nil
-	case err := <-s.fails:
-		return nil, err
-	case <-s.closed:
-		return nil, net.ErrClosed
-	}
-}
-
-func (s *socket) Close() error   { s.once.Do(func() { close(s.closed) }); return nil }
-func (s *socket) Addr() net.Addr { return &net.UnixAddr{} }
 
 // untilEnd holds its connection until its context ends, and counts.
 func untilEnd(n *atomic.Int32) func(context.Context, net.Conn) {
@@ -53,20 +28,20 @@ func TestServeEnds(t *testing.T) {
 	tests := []struct {
 		name string
 		most int
-		end  func(s *socket, cancel context.CancelFunc)
+		end  func(s *accepttest.Socket, cancel context.CancelFunc)
 		want error
 	}{
-		{"told to, in Accept", 3, func(_ *socket, cancel context.CancelFunc) { cancel() }, nil},
-		{"told to, with no slot free", 2, func(_ *socket, cancel context.CancelFunc) { cancel() }, nil},
-		{"listener breaks", 3, func(s *socket, _ context.CancelFunc) { s.fails <- broken }, broken},
-		{"listener is closed", 3, func(s *socket, _ context.CancelFunc) { s.Close() }, net.ErrClosed},
+		{"told to, in Accept", 3, func(_ *accepttest.Socket, cancel context.CancelFunc) { cancel() }, nil},
+		{"told to, with no slot free", 2, func(_ *accepttest.Socket, cancel context.CancelFunc) { cancel() }, nil},
+		{"listener breaks", 3, func(s *accepttest.Socket, _ context.CancelFunc) { s.Fails <- broken }, broken},
+		{"listener is closed", 3, func(s *accepttest.Socket, _ context.CancelFunc) { s.Close() }, net.ErrClosed},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				ctx, cancel := context.WithCancel(t.Context())
 				defer cancel()
-				s := newSocket()
+				s := accepttest.New()
 				var running atomic.Int32
 				ended := make(chan error, 1)
 				go func() { ended <- Serve(ctx, s, tt.most, untilEnd(&running)) }()
@@ -74,7 +49,7 @@ func TestServeEnds(t *testing.T) {
 				for i := range ends {
 					var theirs net.Conn
 					ends[i], theirs = net.Pipe()
-					s.conns <- theirs
+					s.Conns <- theirs
 				}
 				synctest.Wait()
 				if n := running.Load(); n != 2 {
@@ -104,7 +79,7 @@ func TestServeEnds(t *testing.T) {
 func TestServeIsBounded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
-		s := newSocket()
+		s := accepttest.New()
 		ended := make(chan error, 1)
 		go func() {
 			ended <- Serve(ctx, s, 2, func(_ context.Context, c net.Conn) { io.Copy(io.Discard, c) })
@@ -112,7 +87,7 @@ func TestServeIsBounded(t *testing.T) {
 		connect := func() (c net.Conn, err error) {
 			ours, theirs := net.Pipe()
 			select {
-			case s.conns <- theirs:
+			case s.Conns <- theirs:
 				return ours, nil
 			case <-time.After(time.Minute):
 				return nil, errors.New("not accepted")
